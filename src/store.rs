@@ -1,0 +1,380 @@
+//! Everything that must survive: links, intents, dues, passes, history, cursors, leases, tombstones.
+//!
+//! diesel over SQLite (embedded default) or PostgreSQL (several replicas); row types stay in here.
+//! Every pass writes through [`Store::record`]: one transaction, fenced by the pass's lease.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    BySide, Content, Field, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId, RouteName,
+    Side, TaskGid, Timestamp, Waiting,
+};
+use crate::provider::{Cursor, Requests};
+
+/// The handle to the database; cheap to clone, safe to share between threads.
+///
+/// Call it from ordinary threads only, never inside an async task.
+#[derive(Clone)]
+pub struct Store;
+
+/// What a sweep needs of a link: small, so that hundreds of thousands cost little.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brief {
+    /// The link's row.
+    pub id: LinkId,
+    /// The task.
+    pub task: TaskGid,
+    /// The issue.
+    pub issue: IssueRef,
+    /// What the link is good for.
+    pub status: LinkStatus,
+    /// The digests of what each side showed when last in step.
+    pub seen: BySide<Option<Fingerprint>>,
+    /// Whether a field waits for a person.
+    pub waits: bool,
+}
+
+/// A pair to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLink {
+    /// The task.
+    pub task: TaskGid,
+    /// The issue.
+    pub issue: IssueRef,
+    /// The repository's id.
+    pub repo_id: i64,
+    /// The issue's global id.
+    pub issue_id: i64,
+    /// The issue's GraphQL id.
+    pub issue_node_id: String,
+    /// What both agree on, if it is known.
+    pub base: Option<Content>,
+    /// The digests of what each side shows.
+    pub seen: BySide<Option<Fingerprint>>,
+    /// Fields that wait.
+    pub waiting: BTreeMap<Field, Waiting>,
+}
+
+/// A change of a link's row; `None` leaves a column as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkChange {
+    /// The new base.
+    pub base: Option<Content>,
+    /// The new digests.
+    pub seen: Option<BySide<Option<Fingerprint>>>,
+    /// The new status.
+    pub status: Option<LinkStatus>,
+    /// The new set of waiting fields.
+    pub waiting: Option<BTreeMap<Field, Waiting>>,
+    /// The repository's new name and number, after a rename.
+    pub issue: Option<IssueRef>,
+}
+
+/// A creation announced before it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Its row.
+    pub id: IntentId,
+    /// The route.
+    pub route: RouteName,
+    /// What is to be made, and for which item.
+    pub kind: IntentKind,
+    /// The item that gets a partner or a comment.
+    pub source: ItemKey,
+    /// The marker inside what is made.
+    pub marker: Marker,
+    /// When it was announced.
+    pub opened_at: Timestamp,
+    /// When it was last tried.
+    pub tried_at: Timestamp,
+}
+
+/// What an intent announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IntentKind {
+    /// An issue for a task.
+    Issue,
+    /// A task for an issue.
+    Task,
+    /// The comment on a task that names its issue; `source` is the task, the marker names the issue.
+    Comment,
+}
+
+/// An item waiting to be visited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Due {
+    /// Its row, by which an operator calls it.
+    pub id: i64,
+    /// The route.
+    pub route: RouteName,
+    /// The item.
+    pub item: ItemKey,
+    /// Why it waits.
+    pub reason: String,
+    /// Not before this moment.
+    pub not_before: Timestamp,
+    /// Visits tried so far.
+    pub attempts: u32,
+    /// The last error.
+    pub last_error: Option<String>,
+    /// When it was parked; a parked item waits for a person.
+    pub parked_at: Option<Timestamp>,
+    /// When it first became due.
+    pub since: Timestamp,
+}
+
+/// An item to be made due. An item that is due already keeps the earlier time and the higher count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDue {
+    /// The item.
+    pub item: ItemKey,
+    /// Why.
+    pub reason: String,
+    /// Not before this moment.
+    pub not_before: Timestamp,
+    /// Visits tried so far.
+    pub attempts: u32,
+    /// The last error.
+    pub last_error: Option<String>,
+    /// Whether to park it at once.
+    pub parked: bool,
+}
+
+/// How a pass was called for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassStart {
+    /// `poll`, `sweep`, `visit`, `undo`, `adopt`...
+    pub kind: String,
+    /// What called for it: `schedule`, `signal`, `operator`, `retry`...
+    pub cause: String,
+    /// Who: `service`, or the user name of the operator.
+    pub actor: String,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassEnd {
+    /// `settled`, `drift`, `failed`, `refused`, `stopped`.
+    pub outcome: String,
+    /// Numbers by name: `created`, `updated`, `retired`, `linked`, `skipped`, `waiting`, `failed`, `parked`.
+    pub counts: BTreeMap<String, u64>,
+    /// The requests each side took.
+    pub requests: BySide<Requests>,
+    /// The plan's hash.
+    pub plan: Option<String>,
+    /// What went wrong, for a person.
+    pub message: Option<String>,
+}
+
+/// A pass as kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pass {
+    /// Its row.
+    pub id: PassId,
+    /// The route.
+    pub route: RouteName,
+    /// How it was called for.
+    pub start: PassStart,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended, if it did.
+    pub ended_at: Option<Timestamp>,
+    /// How it ended, if it did.
+    pub end: Option<PassEnd>,
+}
+
+/// One value of one field before and after, as it stood on a side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Which field.
+    pub field: Field,
+    /// What stood there, whole; JSON so that sets and dates stay what they are.
+    pub before: serde_json::Value,
+    /// What stands there now.
+    pub after: serde_json::Value,
+    /// Why this value.
+    pub why: String,
+}
+
+/// A history entry to be appended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewEntry {
+    /// When.
+    pub at: Timestamp,
+    /// In which pass.
+    pub pass: PassId,
+    /// On which link, once there is one.
+    pub link: Option<LinkId>,
+    /// `create`, `update`, `retire`, `link`, `unlink`, `comment`, `ask`, `park`, `drop`, `undo`, `left`...
+    pub kind: String,
+    /// The item written to (or spoken of).
+    pub item: ItemKey,
+    /// Its partner, if known.
+    pub partner: Option<ItemKey>,
+    /// What changed.
+    pub changes: Vec<FieldChange>,
+    /// What caused it, in words.
+    pub cause: String,
+    /// Who: `service` or an operator's name.
+    pub actor: String,
+}
+
+/// A history entry as kept; `hash` covers the entry and the hash before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its place in the chain, from 1, without gaps.
+    pub seq: i64,
+    /// The route.
+    pub route: RouteName,
+    /// What was recorded.
+    #[serde(flatten)]
+    pub entry: NewEntry,
+    /// The hash of the entry before, 64 hexadecimal digits (zeros before the first).
+    pub previous: String,
+    /// The hash of this entry.
+    pub hash: String,
+}
+
+/// Which history entries to show; unset fields match all.
+#[derive(Debug, Clone, Default)]
+pub struct EntryFilter {
+    /// Of one route.
+    pub route: Option<RouteName>,
+    /// Of one pass.
+    pub pass: Option<PassId>,
+    /// Of one item, as item or as partner.
+    pub item: Option<ItemKey>,
+    /// After this place in the chain (ascending) or, with `newest_first`, before it.
+    pub after: Option<i64>,
+    /// Newest first.
+    pub newest_first: bool,
+    /// At most so many; 0 is 1,000.
+    pub limit: u32,
+}
+
+/// The result of checking the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Verified {
+    /// All so many entries are whole and in order; the last hash.
+    Whole {
+        /// How many.
+        entries: i64,
+        /// The last hash.
+        head: String,
+    },
+    /// The first entry that does not fit.
+    Broken {
+        /// Its place.
+        seq: i64,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// A pair that must not be made again: unlinked by a person, or retired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tombstone {
+    /// The task.
+    pub task: TaskGid,
+    /// The issue.
+    pub issue: IssueRef,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The right to write for a route, with an end and a token that only grows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is for: the route.
+    pub route: RouteName,
+    /// Who holds it, for a person: host, process, command.
+    pub holder: String,
+    /// Grows with every new holder; a write with an old one is refused.
+    pub token: i64,
+}
+
+/// Everything one step of a pass makes durable, together or not at all. Applied in field order.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Pairs to make.
+    pub link: Vec<NewLink>,
+    /// Rows to change.
+    pub change: Vec<(LinkId, LinkChange)>,
+    /// Pairs to unmake, with the reason for the tombstone.
+    pub unlink: Vec<(LinkId, String)>,
+    /// Intents that are settled.
+    pub close_intents: Vec<IntentId>,
+    /// Items that are no longer due.
+    pub clear_due: Vec<ItemKey>,
+    /// Items that become due.
+    pub due: Vec<NewDue>,
+    /// Entries to append. One with `link: None` whose item is in `link` above gets that link's id.
+    pub history: Vec<NewEntry>,
+    /// Cursors to store, by side.
+    pub cursors: Vec<(Side, Cursor)>,
+    /// Other durable notes of the route by name (such as `last_sweep`): small text.
+    pub notes: Vec<(String, String)>,
+}
+
+/// What a record gave out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The links made, in the order asked.
+    pub links: Vec<LinkId>,
+}
+
+/// A failure of the database: it ends the pass.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the names and the messages say it")]
+pub enum StoreError {
+    /// The database cannot be opened: what, why and what to do.
+    Open { url: String, why: String },
+    /// It was written by a newer program.
+    Newer { found: String, known: String },
+    /// Another process holds it for too long.
+    Locked { doing: String },
+    /// No room, or read-only.
+    ReadOnly { doing: String, why: String },
+    /// The lease is no longer ours; nothing was written.
+    LostLease { route: RouteName },
+    /// The pair, or one of its items, is linked already.
+    AlreadyLinked { task: TaskGid, issue: IssueRef },
+    /// What is kept could not be understood.
+    Garbled { what: String, why: String },
+    /// Anything else the database said.
+    Failed { doing: String, why: String },
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { url, why } => write!(out, "opening the database {url}: {why}"),
+            Self::Newer { found, known } => write!(
+                out,
+                "the database has migration {found}, this program knows only up to {known}: install the newer program"
+            ),
+            Self::Locked { doing } => write!(out, "{doing}: the database is locked by another process; try again"),
+            Self::ReadOnly { doing, why } => write!(out, "{doing}: the database cannot be written: {why}"),
+            Self::LostLease { route } => {
+                write!(out, "route {route}: another process took over the lease; nothing was written")
+            }
+            Self::AlreadyLinked { task, issue } => {
+                write!(out, "linking asana:{task} with github:{issue}: one of them is linked already")
+            }
+            Self::Garbled { what, why } => write!(out, "reading {what} from the database: {why}"),
+            Self::Failed { doing, why } => write!(out, "{doing}: the database said: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// How long a lease is good for without renewal; a dead process's work is taken over after that.
+pub const LEASE: Duration = Duration::from_secs(60);
