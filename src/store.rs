@@ -3,9 +3,11 @@
 //! diesel over SQLite (embedded default) or PostgreSQL (several replicas); row types stay in here.
 //! Every pass writes through [`Store::record`]: one transaction, fenced by the pass's lease.
 
+mod stub;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
+pub use stub::Held;
 
 use serde::{Deserialize, Serialize};
 
@@ -188,18 +190,7 @@ pub struct Pass {
     pub end: Option<PassEnd>,
 }
 
-/// One value of one field before and after, as it stood on a side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldChange {
-    /// Which field.
-    pub field: Field,
-    /// What stood there, whole; JSON so that sets and dates stay what they are.
-    pub before: serde_json::Value,
-    /// What stands there now.
-    pub after: serde_json::Value,
-    /// Why this value.
-    pub why: String,
-}
+pub use crate::model::FieldChange;
 
 /// A history entry to be appended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -73,7 +73,7 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
                     continue;
                 }
                 let (Some(one), Some(other)) = (by_key.get(only), by_key.get(partner)) else {
-                    plan.skips.push(Skip {
+                    plan.skip(Skip {
                         item: only.clone(),
                         why: format!("it names {partner} as its partner, which was not read in this pass"),
                     });
@@ -142,19 +142,19 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
                          or link it with `evenkeel links add`"
                     ),
                 }),
-                Claim::Unreadable(why) => plan.skips.push(skip(format!("the partner it names could not be read: {why}"))),
-                Claim::Gone => plan.skips.push(skip("the partner it names was deleted".to_owned())),
+                Claim::Unreadable(why) => plan.skip(skip(format!("the partner it names could not be read: {why}"))),
+                Claim::Gone => plan.skip(skip("the partner it names was deleted".to_owned())),
             }
         } else if unmade.contains(&key) || tombstones.iter().any(|pair| pair[side] == key) {
-            plan.skips.push(skip("somebody let go of this pair (`evenkeel links add` makes it again)".to_owned()));
+            plan.skip(skip("somebody let go of this pair (`evenkeel links add` makes it again)".to_owned()));
         } else if let Some((_, until)) = intents.get(&key) {
-            plan.skips.push(skip(format!(
+            plan.skip(skip(format!(
                 "an earlier creation of its partner is still unanswered; it is looked for until {until:.0}"
             )));
         } else if let Some(why) = stays_alone(&item, rules) {
-            plan.skips.push(skip(why));
+            plan.skip(skip(why));
         } else if !may_create {
-            plan.skips.push(skip("nothing is created until the other side was read completely".to_owned()));
+            plan.skip(skip("nothing is created until the other side was read completely".to_owned()));
         } else {
             plan.repairs.push(create(item, rules));
         }

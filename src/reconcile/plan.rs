@@ -150,8 +150,10 @@ pub struct Plan {
     pub repairs: Vec<Repair>,
     /// What a person must decide.
     pub questions: Vec<Question>,
-    /// What was left alone, and why.
+    /// What was left alone, and why; at most [`Plan::SKIPS_MAX`] of them, the rest is only counted.
     pub skips: Vec<Skip>,
+    /// How many items were left alone, by reason.
+    pub left_alone: BTreeMap<String, u64>,
     /// Linked pairs on the route, which the brakes are measured against.
     pub links: u64,
     /// Items seen on each side.
@@ -159,13 +161,25 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// So many skips are listed one by one, so that a large repository does not fill the memory.
+    pub const SKIPS_MAX: usize = 500;
+
+    /// Notes something left alone.
+    pub fn skip(&mut self, skip: Skip) {
+        *self.left_alone.entry(skip.why.clone()).or_default() += 1;
+        if self.skips.len() < Self::SKIPS_MAX {
+            self.skips.push(skip);
+        }
+    }
+
     /// An empty plan.
-    pub const fn new(route: RouteName) -> Self {
+    pub fn new(route: RouteName) -> Self {
         Self {
             route,
             repairs: Vec::new(),
             questions: Vec::new(),
             skips: Vec::new(),
+            left_alone: BTreeMap::new(),
             links: 0,
             seen: BySide { tracker: 0, forge: 0 },
         }
