@@ -7,6 +7,8 @@
 mod brakes;
 mod fields;
 mod footer;
+#[cfg(test)]
+mod laws;
 mod merge;
 mod pair;
 mod pairing;
