@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
-    RouteName, Side, TaskGid, Timestamp, Waiting,
+    RepoName, RouteName, Side, TaskGid, Timestamp, Waiting,
 };
 use crate::provider::{Cursor, Requests};
 
@@ -333,6 +333,8 @@ pub struct Record {
     pub link: Vec<NewLink>,
     /// Rows to change.
     pub change: Vec<(LinkId, LinkChange)>,
+    /// A repository by its id and the name it has now: links made under another name follow it.
+    pub rename: Option<(i64, RepoName)>,
     /// Pairs to unmake, with the reason for the tombstone.
     pub unlink: Vec<(LinkId, String)>,
     /// Intents that are settled.
