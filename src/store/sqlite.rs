@@ -343,9 +343,11 @@ fn pools(uri: &str, busy: Duration, reads_only: bool, copy: Option<TempDir>) -> 
     Backend::Sqlite { write: pool(1, reads_only), read: Some(pool(READERS, true)), _copy: copy }
 }
 
-/// Whether nothing at all is in the file.
+/// Whether nothing is in the file, but for a list of migrations and what SQLite keeps for itself.
 fn is_empty(conn: &mut SqliteConnection) -> Result<bool, Fault> {
-    let found: Count = sql_query("SELECT count(*) AS count FROM sqlite_master").get_result(conn)?;
+    let tables = "SELECT count(*) AS count FROM sqlite_master WHERE tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+        AND tbl_name <> '__diesel_schema_migrations'";
+    let found: Count = sql_query(tables).get_result(conn)?;
     Ok(found.count == 0)
 }
 
