@@ -210,7 +210,7 @@ pub(super) fn open(path: &Path) -> Result<Backend, StoreError> {
     open_with(path, BUSY)
 }
 
-fn open_with(path: &Path, busy: Duration) -> Result<Backend, StoreError> {
+pub(super) fn open_with(path: &Path, busy: Duration) -> Result<Backend, StoreError> {
     create(path)?;
     let mut first = connect(&uri(path, "rw"), busy, false).map_err(|error| error.tell(path))?;
     // Looked at before anything is touched, so that another program's file stays as it is.
