@@ -268,8 +268,8 @@ pub(crate) struct Planned {
     pub(crate) pairs: BTreeMap<LinkId, PairSeen>,
     /// Everything to be made durable when the plan is carried out: digests, cursors, cleared dues.
     pub(crate) closing: Record,
-    /// Questions and failures that become due or parked.
-    pub(crate) swept: bool,
+    /// Which sides were listed whole.
+    pub(crate) swept: BySide<bool>,
     /// Things seen but not planned for want of room: the cursors must not move.
     pub(crate) more: bool,
     pub(crate) messages: Vec<String>,
@@ -284,7 +284,8 @@ impl Engine {
 
     /// Checks a plan against the route's brakes.
     pub fn check(&self, plan: &Plan, allow: Allowance, wake: &Wake) -> Result<(), Refusal> {
-        plan.check(&self.rules.brakes, allow, *wake == Wake::Sweep)
+        let swept = *wake == Wake::Sweep;
+        plan.check(&self.rules.brakes, allow, BySide { tracker: swept, forge: swept })
     }
 
     /// One pass under the route's lease.

@@ -16,7 +16,7 @@ mod plan;
 mod propose;
 
 pub use brakes::{Allowance, Refusal};
-pub use fields::{COMPARED, fingerprint, shows, value, view};
+pub use fields::{COMPARED, assign, fingerprint, shows, value, view};
 pub use footer::{issue_footer, task_footer, task_url};
 pub use merge::{Outcome, Said, merge};
 pub use pair::{PairPlan, PairSeen, Sight, plan_join, plan_pair};

@@ -9,14 +9,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Ended, Engine, EngineError, Report, Watch};
 use crate::model::{
     BySide, Content, Field, FieldChange, Fingerprint, IntentId, Item, ItemKey, Link, LinkId, LinkStatus, Marker,
-    Native, Side,
+    Native, Rules, Side, Waiting,
 };
 use crate::provider::{Draft, Found, ProviderError, Remedy};
 use crate::reconcile::{
-    Action, COMPARED, PairPlan, PairSeen, Repair, Sight, Write, fingerprint, issue_footer, plan_pair, shows,
+    Action, COMPARED, PairPlan, PairSeen, Repair, Sight, Write, assign, fingerprint, issue_footer, plan_pair, shows,
     task_footer,
 };
-use crate::store::{IntentKind, LinkChange, NewDue, NewEntry, NewLink, Record};
+use crate::store::{IntentKind, LinkChange, NewDue, NewEntry, NewLink, Record, StoreError};
 
 /// How often one pair is read anew within a pass because it moved under our hands.
 const LOOKS_MAX: u32 = 3;
@@ -42,8 +42,8 @@ impl From<EngineError> for Failure {
     }
 }
 
-impl From<crate::store::StoreError> for Failure {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
         Self::Pass(EngineError::Store(error))
     }
 }
@@ -72,7 +72,14 @@ impl Engine {
         let mut halted = None;
         let mut hands = Hands { engine: self, watch, report };
         for repair in &repairs {
-            hands.watch.renew()?;
+            match hands.watch.renew() {
+                Ok(()) => {}
+                Err(EngineError::Stopped) => {
+                    halted = Some(Ended::Stopped);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
             let pair = repair.link.and_then(|id| pairs.remove(&id));
             // A repair that panics is parked like one that the provider refuses; the rest goes on.
             let outcome = catch_unwind(AssertUnwindSafe(|| hands.repair(repair, pair)))
@@ -110,7 +117,9 @@ impl Engine {
         }
         hands.report.plan.questions = questions;
         hands.report.plan.repairs = repairs;
-        hands.comments()?;
+        if halted.is_none() {
+            hands.comments()?;
+        }
         if halted.is_some() || more {
             // What was seen under the cursors is neither settled nor due: they stay.
             closing.cursors.clear();
@@ -179,7 +188,7 @@ impl Hands<'_, '_> {
                     return self.retired(&repair, &pair, gone, Some(item));
                 }
                 Action::Update { writes, base, waiting } => {
-                    match self.update(&repair, &mut pair, &writes, &base, waiting)? {
+                    match self.update(&repair, &mut pair, &writes, &base, &waiting)? {
                         None => return Ok(()),
                         Some(anew) => repair = *anew,
                     }
@@ -197,7 +206,7 @@ impl Hands<'_, '_> {
         pair: &mut PairSeen,
         writes: &BySide<Option<Write>>,
         base: &Content,
-        waiting: BTreeMap<Field, crate::model::Waiting>,
+        waiting: &BTreeMap<Field, Waiting>,
     ) -> Result<Option<Box<Repair>>, Failure> {
         let mut seen = merged_seen(&repair.seen, &pair.link.seen);
         // Every write needs its re-read, and what is read may change the other side's write as well:
@@ -211,7 +220,7 @@ impl Hands<'_, '_> {
             None => return Ok(None),
             Some(anew) => anew,
         };
-        let Action::Update { writes: fresh, base: fresh_base, .. } = &anew.action else {
+        let Action::Update { writes: fresh, base: fresh_base, waiting: fresh_waiting } = &anew.action else {
             return Ok(Some(Box::new(anew)));
         };
         let unmoved = Side::BOTH.into_iter().all(|side| match (&writes[side], &fresh[side]) {
@@ -219,7 +228,7 @@ impl Hands<'_, '_> {
             (Some(planned), Some(now)) => same(planned, now),
             _ => false,
         });
-        if !unmoved || **fresh_base != *base {
+        if !unmoved || **fresh_base != *base || *fresh_waiting != *waiting {
             // It is not what the plan saw. Read what the plan took for unmoved too, then decide again.
             for side in Side::BOTH {
                 if pair.sight[side] == Sight::Unmoved {
@@ -244,7 +253,7 @@ impl Hands<'_, '_> {
             base: Some(base.clone()),
             seen: Some(seen),
             status: Some(LinkStatus::Active),
-            waiting: Some(waiting),
+            waiting: Some(waiting.clone()),
             issue: None,
         };
         let record = Record { change: vec![(pair.link.id, change)], clear_due: keys(&pair.link), ..Record::default() };
@@ -457,9 +466,7 @@ impl Hands<'_, '_> {
             partner: Some(from.key.clone()),
             ..self.entry("create", &items[target].key, None, changes, &repair.cause)
         };
-        // What both agree on is what the source says; the partner shows it as well as it can.
-        let base =
-            Content { assignees: content.assignees.clone(), labels: content.labels.clone(), ..from.content.clone() };
+        let base = agreed(from, content, &items[target], &self.engine.rules);
         let link = self.link(&items, Some(base), vec![intent], entry)?;
         self.report.counts.created += 1;
         self.comment_later(&items, target == Side::Forge)?;
@@ -513,14 +520,19 @@ impl Hands<'_, '_> {
             history: vec![entry],
             ..Record::default()
         };
-        let made = self.engine.store.record(self.watch.lease, &record, self.engine.clock.now())?;
+        let made = match self.engine.store.record(self.watch.lease, &record, self.engine.clock.now()) {
+            Err(error @ StoreError::AlreadyLinked { .. }) => {
+                return Err(Failure::Ask(items.tracker.key.clone(), error.to_string()));
+            }
+            made => made?,
+        };
         let id = made.links.first().copied();
         let link = match id {
             Some(id) => self.engine.store.link(id)?,
             None => None,
         };
         link.ok_or_else(|| {
-            Failure::Pass(EngineError::Store(crate::store::StoreError::Garbled {
+            Failure::Pass(EngineError::Store(StoreError::Garbled {
                 what: "the link just made".to_owned(),
                 why: "it is not there".to_owned(),
             }))
@@ -705,6 +717,21 @@ impl Hands<'_, '_> {
         self.engine.store.record(self.watch.lease, record, self.engine.clock.now())?;
         Ok(())
     }
+}
+
+/// What both agree on after a creation: what the source says, which the partner shows as well as it can.
+///
+/// Where it does not (a done task's issue is born open, a label was dropped), what it shows is the base, so
+/// that the source's value counts as the edit and is written, never the other way round.
+fn agreed(from: &Item, content: &Content, made: &Item, rules: &Rules) -> Content {
+    let mut base =
+        Content { assignees: content.assignees.clone(), labels: content.labels.clone(), ..from.content.clone() };
+    for field in COMPARED {
+        if !shows(made.side(), field, &base, &made.content, &rules.people) {
+            assign(field, &made.content, &mut base);
+        }
+    }
+    base
 }
 
 /// The one comment that names a task's issue.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, EngineError, Planned, Wake};
-use crate::model::{BySide, Item, ItemKey, LinkId, LinkStatus, Side, Timestamp};
+use crate::model::{BySide, Item, ItemKey, LinkId, LinkStatus, Place, Side, Timestamp};
 use crate::provider::{Changes, Cursor, Found, Halt, ProviderError, Remedy};
 use crate::reconcile::{
     Claim, PairPlan, PairSeen, Plan, Sight, Skip, Strangers, fingerprint, plan_pair, plan_strangers, stays_alone,
@@ -476,6 +476,10 @@ impl Gathering<'_> {
                 continue;
             }
             match self.look(&partner)? {
+                Sight::Shown(found) if found.place == Place::Left => {
+                    let why = format!("{partner} is not in the route");
+                    self.strangers.claims.insert(item, Claim::Unreadable(why));
+                }
                 Sight::Shown(found) => {
                     self.stranger_keys.insert(partner.clone());
                     self.strangers.items[partner.side()].push(*found);
@@ -540,24 +544,29 @@ impl Gathering<'_> {
         }
         let mut strangers = std::mem::take(&mut self.strangers);
         let unanswered: BTreeSet<ItemKey> = strangers.intents.keys().cloned().collect();
-        strangers.may_create = !self.more || self.plan.repairs.len() < engine.patience.repairs_max;
         // A partner may be made only when the other side was observed whole, or since its cursor.
-        if Side::BOTH
+        strangers.may_create = Side::BOTH
             .into_iter()
-            .any(|side| self.mode[side] == Mode::Named && !strangers.items[side.opposite()].is_empty())
-        {
-            strangers.may_create = false;
-        }
+            .all(|side| self.mode[side] != Mode::Named || strangers.items[side.opposite()].is_empty());
         for side in Side::BOTH {
             let parked = &self.parked;
             let plan = &mut self.plan;
-            strangers.items[side].retain(|item| {
-                let left = parked.contains(&item.key);
-                if left {
-                    plan.skip(Skip { item: item.key.clone(), why: "parked (`evenkeel parked`)".to_owned() });
+            let mut kept = Vec::with_capacity(strangers.items[side].len());
+            for item in std::mem::take(&mut strangers.items[side]) {
+                let why = if parked.contains(&item.key) {
+                    Some("parked (`evenkeel parked`)".to_owned())
+                } else {
+                    // Two routes may share a repository or a project: an item has one partner, on one of them.
+                    let link = engine.store.link_of(&item.key)?;
+                    link.filter(|link| link.status != LinkStatus::Retired && link.route != engine.route)
+                        .map(|link| format!("linked on route {}", link.route))
+                };
+                match why {
+                    Some(why) => plan.skip(Skip { item: item.key, why }),
+                    None => kept.push(item),
                 }
-                !left
-            });
+            }
+            strangers.items[side] = kept;
         }
         let known: Vec<ItemKey> =
             strangers.items.iter().flat_map(|(_, items)| items).map(|item| item.key.clone()).collect();
@@ -569,7 +578,7 @@ impl Gathering<'_> {
         plan_strangers(strangers, &engine.rules, self.now, &mut self.plan);
         self.plan.sort();
         self.clear_dues(&unanswered);
-        let swept = Side::BOTH.into_iter().all(|side| self.mode[side] == Mode::Swept);
+        let swept = BySide::from_fn(|side| self.mode[side] == Mode::Swept);
         Ok(Planned {
             plan: self.plan,
             pairs,

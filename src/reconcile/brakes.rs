@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Plan};
-use crate::model::{Brakes, Side};
+use crate::model::{Brakes, BySide, Side};
 
 /// What an operator allows for one pass beyond the brakes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,15 +77,15 @@ impl fmt::Display for Refusal {
 }
 
 impl Plan {
-    /// Checks the plan against the brakes; `swept` says whether both listings were whole.
+    /// Checks the plan against the brakes; `swept` says which listings were whole.
     ///
     /// The limit is the larger of the number and the percentage, so that small routes are not stopped
     /// by rounding and large ones not by a fixed number.
-    pub fn check(&self, brakes: &Brakes, allowed: Allowance, swept: bool) -> Result<(), Refusal> {
+    pub fn check(&self, brakes: &Brakes, allowed: Allowance, swept: BySide<bool>) -> Result<(), Refusal> {
         let limit = |max: u64, percent: u64| max.max(self.links.saturating_mul(percent) / 100);
-        if swept && !allowed.empty && self.links > 0 {
+        if !allowed.empty && self.links > 0 {
             for (side, seen) in self.seen.iter() {
-                if *seen == 0 {
+                if swept[side] && *seen == 0 {
                     return Err(Refusal::Empty { side, links: self.links });
                 }
             }

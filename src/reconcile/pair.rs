@@ -60,7 +60,7 @@ pub fn plan_pair(pair: &PairSeen, rules: &Rules, now: Timestamp) -> PairPlan {
     match (&sight.tracker, &sight.forge) {
         (Unseen(why), _) => skip(Side::Tracker, format!("the task could not be read: {why}")),
         (_, Unseen(why)) => skip(Side::Forge, format!("the issue could not be read: {why}")),
-        (Absent, Absent) if link.status == LinkStatus::Retired => settled(),
+        (Absent, Absent) if link.status == LinkStatus::Retired => settled(link, sight, rules),
         (Absent, Absent) => note(link, LinkStatus::Retired, None, "both are gone"),
         (Absent, Moved(to)) | (Shown(_) | Unmoved, Moved(to)) => ask(
             Side::Forge,
@@ -73,7 +73,7 @@ pub fn plan_pair(pair: &PairSeen, rules: &Rules, now: Timestamp) -> PairPlan {
         (Moved(to), _) => ask(Side::Tracker, format!("the task was moved to {to}; nothing is written")),
         (Absent, Shown(_) | Unmoved) | (Shown(_) | Unmoved, Absent) => {
             let gone = if sight.tracker == Absent { Side::Tracker } else { Side::Forge };
-            retire(link, gone, &sight[gone.opposite()], rules)
+            retire(link, gone, sight, rules)
         }
         (Shown(_) | Unmoved, Shown(_) | Unmoved) => together(link, sight, rules, now),
     }
@@ -104,8 +104,16 @@ pub fn plan_join(
     }
 }
 
-fn settled() -> PairPlan {
-    PairPlan::Settled { seen: BySide { tracker: None, forge: None } }
+/// Nothing to do; what was read is remembered, so that it is not looked at again.
+fn settled(link: &Link, sight: &BySide<Sight>, rules: &Rules) -> PairPlan {
+    PairPlan::Settled {
+        seen: BySide::from_fn(|side| match &sight[side] {
+            Sight::Shown(item) => {
+                Some(fingerprint(item, &rules.policy)).filter(|print| link.seen[side].as_ref() != Some(print))
+            }
+            Sight::Unmoved | Sight::Absent | Sight::Moved(_) | Sight::Unseen(_) => None,
+        }),
+    }
 }
 
 fn note(link: &Link, status: LinkStatus, base: Option<Box<Content>>, cause: &str) -> PairPlan {
@@ -132,7 +140,7 @@ fn together(link: &Link, sight: &BySide<Sight>, rules: &Rules, now: Timestamp) -
     let shown = BySide { tracker: item(Side::Tracker), forge: item(Side::Forge) };
     let left = Side::BOTH.into_iter().find(|side| shown[*side].is_some_and(|item| item.place == Place::Left));
     match (link.status, left) {
-        (LinkStatus::Left, Some(_)) => return settled(),
+        (LinkStatus::Left, Some(_)) => return settled(link, sight, rules),
         (LinkStatus::Active, Some(side)) => {
             let cause = format!(
                 "the item left the {} of the route; nothing is written until it returns",
@@ -144,7 +152,7 @@ fn together(link: &Link, sight: &BySide<Sight>, rules: &Rules, now: Timestamp) -
             return note(link, LinkStatus::Left, None, &cause);
         }
         // It did not come back: only a sight of both wakes a retired pair.
-        (LinkStatus::Retired, Some(_)) => return settled(),
+        (LinkStatus::Retired, Some(_)) => return settled(link, sight, rules),
         (LinkStatus::Retired | LinkStatus::Left, None) if shown.tracker.is_none() || shown.forge.is_none() => {
             return PairPlan::Skip(Skip {
                 item: link.key(if shown.tracker.is_none() { Side::Tracker } else { Side::Forge }),
@@ -174,9 +182,7 @@ fn together(link: &Link, sight: &BySide<Sight>, rules: &Rules, now: Timestamp) -
     if writes.tracker.is_none() && writes.forge.is_none() {
         let known_base = link.base.as_ref() == Some(&outcome.merged);
         if known_base && outcome.waiting == link.waiting && !returned {
-            let news =
-                BySide::from_fn(|side| seen[side].clone().filter(|print| link.seen[side].as_ref() != Some(print)));
-            return PairPlan::Settled { seen: news };
+            return settled(link, sight, rules);
         }
         let cause = if returned {
             format!("both are back: the pair was {}", link.status)
@@ -228,11 +234,12 @@ fn causes(writes: &BySide<Option<Write>>) -> String {
 }
 
 /// One side is gone: its partner is closed, unless somebody edited it since both last agreed.
-fn retire(link: &Link, gone: Side, sight: &Sight, rules: &Rules) -> PairPlan {
+fn retire(link: &Link, gone: Side, sights: &BySide<Sight>, rules: &Rules) -> PairPlan {
     let stays = gone.opposite();
     if link.status == LinkStatus::Retired {
-        return settled();
+        return settled(link, sights, rules);
     }
+    let sight = &sights[stays];
     let base = link.base.clone().unwrap_or_default();
     if let Sight::Shown(item) = sight {
         // Status alone is no reason to ask: somebody may have closed it for the same reason.
