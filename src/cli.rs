@@ -12,6 +12,7 @@ mod check;
 mod completions;
 mod demo;
 mod history;
+mod interrupt;
 mod links;
 mod parked;
 mod plan;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::engine::{Ended, EngineError};
+use crate::model::RouteName;
 use crate::store::StoreError;
 
 pub use output::Output;
@@ -91,6 +93,16 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// With the route named in front, unless the message does so already.
+    #[must_use]
+    pub fn on_route(mut self, route: &RouteName) -> Self {
+        let named = format!("route {route}: ");
+        if !self.message.starts_with(&named) {
+            self.message.insert_str(0, &named);
+        }
         self
     }
 }
