@@ -1100,7 +1100,11 @@ fn child_that_counts_up() {
     let (number, _) = number_and_database(name);
     let store = Store::open(&url).expect("it opens");
     let lease = lease(&store, &format!("route-{number}"));
-    // Ends when it is killed; at the latest after so many.
+    // Ends when it is killed, or when whoever would kill it is gone; at the latest after so many.
+    thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
     for _ in 0..100_000 {
         count_up(&store, &lease, number * 1_000_000);
     }
@@ -1128,6 +1132,7 @@ on_both! {
                     std::process::Command::new(std::env::current_exe().expect("this test"))
                         .args(["--exact", "child_that_counts_up", "--ignored"])
                         .env(CHILD, said)
+                        .stdin(std::process::Stdio::piped())
                         .stdout(std::process::Stdio::null())
                         .spawn()
                         .expect("a child")
