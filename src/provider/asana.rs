@@ -630,3 +630,6 @@ impl Write for AsanaClient {
         self.caller.send(&ask.about_item()).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

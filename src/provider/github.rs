@@ -594,3 +594,6 @@ impl Write for GithubClient {
         self.send(ask.about_item()).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;
