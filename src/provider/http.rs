@@ -330,3 +330,6 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;
