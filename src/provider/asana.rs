@@ -151,13 +151,13 @@ impl AsanaClient {
     fn list(
         &self,
         doing: &str,
-        query: &str,
+        scope: &str,
         each: &mut dyn FnMut(Vec<Item>) -> Result<(), ProviderError>,
     ) -> Result<Listed, ProviderError> {
-        match self.list_once(doing, query, each) {
+        match self.list_once(doing, scope, each) {
             Err(ProviderError::Refused { why, .. }) if why.contains("pagination token") => {
                 log::debug!("{doing}: the page token expired; starting over");
-                self.list_once(doing, query, each)
+                self.list_once(doing, scope, each)
             }
             other => other,
         }
@@ -166,11 +166,10 @@ impl AsanaClient {
     fn list_once(
         &self,
         doing: &str,
-        query: &str,
+        scope: &str,
         each: &mut dyn FnMut(Vec<Item>) -> Result<(), ProviderError>,
     ) -> Result<Listed, ProviderError> {
-        let first =
-            self.url(&format!("/tasks?project={}&limit={PAGE}&opt_fields={}{query}", self.project, self.fields));
+        let first = self.url(&format!("/tasks?{scope}&limit={PAGE}&opt_fields={}", self.fields));
         let mut listed = Listed::default();
         let mut seen = HashSet::new();
         let mut url = first.clone();
@@ -285,6 +284,31 @@ impl AsanaClient {
         }
         log::info!("asana project {}: more events than a sweep would cost", self.project);
         Ok(Stream::Lost(self.fresh()?))
+    }
+
+    /// What a listing by time asks for.
+    fn modified_since(&self, from: Timestamp) -> String {
+        format!("project={}&modified_since={}", self.project, encoded(&from.to_string()))
+    }
+
+    /// The sections of the project; every task of it is in exactly one.
+    fn sections(&self) -> Result<Vec<String>, ProviderError> {
+        let doing = format!("list the sections of asana project {}", self.project);
+        let first = self.url(&format!("/projects/{}/sections?limit={PAGE}&opt_fields=name", self.project));
+        let mut sections = Vec::new();
+        let mut seen = HashSet::new();
+        let mut url = first.clone();
+        for _ in 0..PAGES_MAX {
+            let ask = Ask::read(doing.as_str(), url);
+            let (page, _): (Page<Named>, _) = self.caller.get(&ask)?;
+            sections.extend(page.data.into_iter().map(|section| section.gid.0));
+            let Some(next) = page.next_page else { return Ok(sections) };
+            url = format!("{first}&offset={}", encoded(&next.offset));
+            if !seen.insert(next.offset) {
+                return Err(garbled(&ask, "its pages run in a circle"));
+            }
+        }
+        Err(garbled(&Ask::read(doing, first), format!("it has more than {PAGES_MAX} pages")))
     }
 
     /// The workspace of the project, asked for once.
@@ -451,10 +475,10 @@ impl Observe for AsanaClient {
                 Some(oldest) => oldest.min(place.belt_since),
                 None => place.belt_since,
             };
-            let query = format!("&modified_since={}", encoded(&earlier(since, OVERLAP).to_string()));
+            let scope = self.modified_since(earlier(since, OVERLAP));
             let doing = format!("list what changed in asana project {}", self.project);
             let mut pour = pour(sink);
-            let listed = self.list(&doing, &query, &mut |items| {
+            let listed = self.list(&doing, &scope, &mut |items| {
                 for item in &items {
                     if let ItemKey::Task(gid) = &item.key {
                         moved.tasks.remove(gid);
@@ -473,7 +497,19 @@ impl Observe for AsanaClient {
 
     fn sweep(&self, sink: Sink<'_>) -> Result<u64, ProviderError> {
         let doing = format!("list the tasks of asana project {}", self.project);
-        Ok(self.list(&doing, "", &mut pour(sink))?.items)
+        let mut pour = pour(sink);
+        match self.list(&doing, &format!("project={}", self.project), &mut pour) {
+            // Very large projects end in a 400 that says so, even when paged (facts §1.5).
+            Err(ProviderError::Refused { why, .. }) if why.contains("truncated") => {
+                log::info!("{doing}: too many for one listing; listing its sections one by one");
+                let mut items = 0;
+                for section in self.sections()? {
+                    items += self.list(&doing, &format!("section={}", encoded(&section)), &mut pour)?.items;
+                }
+                Ok(items)
+            }
+            listed => Ok(listed?.items),
+        }
     }
 
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
@@ -494,10 +530,9 @@ impl Observe for AsanaClient {
 
     fn marked_since(&self, from: Timestamp) -> Result<Vec<Item>, ProviderError> {
         let from = earlier(from, MARKED_OVERLAP);
-        let query = format!("&modified_since={}", encoded(&from.to_string()));
         let doing = format!("look for tasks of ours in asana project {}", self.project);
         let mut marked = Vec::new();
-        self.list(&doing, &query, &mut |items| {
+        self.list(&doing, &self.modified_since(from), &mut |items| {
             marked.extend(items.into_iter().filter(|item| item.marker.is_some() && item.created_at >= from));
             Ok(())
         })?;

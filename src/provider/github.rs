@@ -263,8 +263,15 @@ impl GithubClient {
         logins
     }
 
-    /// What was asked for and does not show in the answer: GitHub drops silently what the token may not set,
-    /// and the eleventh assignee (facts §3, §10).
+    /// Logs what was asked for and does not show in the answer, which the caller gets as it is: GitHub drops
+    /// silently what the token may not set, and the eleventh assignee (facts §3, §10).
+    fn say_dropped(&self, change: &Change, shown: &Item) {
+        let dropped = self.dropped(change, shown);
+        if !dropped.is_empty() {
+            log::warn!("{}: GitHub took it but left out {}", shown.key, dropped.join(", "));
+        }
+    }
+
     fn dropped(&self, change: &Change, shown: &Item) -> Vec<String> {
         let mut dropped = Vec::new();
         if let Some(status) = change.status.filter(|status| *status != shown.content.status) {
@@ -536,9 +543,7 @@ impl Write for GithubClient {
             made => made?,
         };
         let asked = Change { labels: Some(content.labels.clone()), ..Change::default() };
-        if let Some(dropped) = self.dropped(&asked, &item).first() {
-            log::warn!("{}: GitHub left out {dropped}; the token may not set them", item.key);
-        }
+        self.say_dropped(&asked, &item);
         if content.status == Status::Open {
             return Ok(item);
         }
@@ -579,12 +584,8 @@ impl Write for GithubClient {
             return Ok(current.clone());
         }
         let item = self.patch(issue, data)?;
-        let dropped = self.dropped(change, &item);
-        if dropped.is_empty() {
-            return Ok(item);
-        }
-        let why = format!("GitHub took it but left out {}; check the token's permissions", dropped.join(", "));
-        Err(ProviderError::Refused { doing: format!("change github:{issue}"), status: 200, why })
+        self.say_dropped(change, &item);
+        Ok(item)
     }
 
     fn comment(&self, key: &ItemKey, text: &str) -> Result<(), ProviderError> {

@@ -6,9 +6,7 @@ use super::*;
 use crate::clock::VirtualClock;
 use crate::model::{BySide, Content, Marker, Native, People, Person};
 use crate::provider::http::TransportError;
-use crate::provider::testing::{Script, connection, ok, path, status, with};
-
-type Answer = Result<Response, TransportError>;
+use crate::provider::testing::{Answer, Script, connection, ok, path, status, with};
 
 fn client(script: &Arc<Script>) -> (GithubClient, Arc<VirtualClock>) {
     let (connection, clock) = connection(Side::Forge, script.clone());
@@ -403,19 +401,17 @@ fn an_update_writes_only_what_is_set_in_one_request() {
 }
 
 #[test]
-fn what_github_silently_left_out_is_said() {
+fn what_github_silently_left_out_is_noticed_and_the_item_shown_as_it_is() {
     let script = beside_repo(|_| ok(issue(7)));
     let (client, _) = client(&script);
     let current = current(&client);
     let labels = Some(BTreeSet::from(["bug".to_owned()]));
     let assignees = Some(Assignees { known: vec!["alice".into()], unknown: Vec::new() });
     let change = Change { labels, assignees, status: Some(Status::Done), ..Change::default() };
-    let error = client.update(&current, &change).expect_err("left out");
-    let said = error.to_string();
-    assert!(
-        said.contains("status done") && said.contains("1 of 1 labels") && said.contains("1 of 1 assignees"),
-        "{said}"
-    );
+    let shown = client.update(&current, &change).expect("an answer");
+    assert_eq!(shown, current);
+    let dropped = client.dropped(&change, &shown);
+    assert_eq!(dropped, ["status done (it shows open)", "1 of 1 labels", "1 of 1 assignees"]);
 }
 
 #[test]
