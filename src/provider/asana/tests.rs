@@ -1,10 +1,15 @@
 //! The client against scripted answers: what it asks, and what it makes of what comes back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::feed::EVENT_PAGES_MAX;
 use super::*;
 use crate::clock::{Clock as _, VirtualClock};
 use crate::model::{BySide, Content, FieldPolicy, Marker, People, Person};
+use crate::provider::Halt;
 use crate::provider::http::{Request, TransportError};
 use crate::provider::testing::{Script, connection, ok, path, status, with};
 

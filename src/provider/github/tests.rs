@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::VirtualClock;
 use crate::model::{BySide, Content, Marker, Native, People, Person};
+use crate::provider::Halt;
 use crate::provider::http::TransportError;
 use crate::provider::testing::{Answer, Script, connection, ok, path, status, with};
 
