@@ -247,3 +247,50 @@ fn a_certificate_file_that_is_none_is_named() {
     let broken = with(file.path());
     assert!(broken.contains("must be PEM"), "{broken}");
 }
+
+/// Serves one TLS connection after another with a certificate nobody but the test trusts, valid until 2126.
+fn serve_tls() -> String {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("test-only-cert.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("test-only-key.pem")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("a pair");
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}/", listener.local_addr().expect("an address"));
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
+            let mut tls = rustls::StreamOwned::new(connection, stream);
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && tls.read_exact(&mut byte).is_ok() {
+                head.push(byte[0]);
+            }
+            let _ = tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+        }
+    });
+    url
+}
+
+#[test]
+fn certificates_are_verified_by_the_authority_configured() {
+    let url = serve_tls();
+    let strange = transport().send(&get(&url), SOON).map(drop);
+    let Err(TransportError::NotSent(why)) = &strange else { panic!("{strange:?}") };
+    assert!(why.contains("certificate"), "{why}");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), include_bytes!("test-only-cert.pem")).expect("written");
+    let network = Network { ca_file: Some(file.path().to_owned()), ..network() };
+    let trusting = UreqTransport::new(&network).expect("a transport");
+    assert_eq!(trusting.send(&get(&url), SOON).map(|response| response.status), Ok(200));
+    // A name the certificate does not have.
+    let other = trusting.send(&get(&url.replace("127.0.0.1", "localhost")), SOON).map(drop);
+    assert!(matches!(other, Err(TransportError::NotSent(_))), "{other:?}");
+}
