@@ -2,7 +2,7 @@
 //!
 //! Facts about the API are those of GitHub's OpenAPI description and guides. A renamed repository is
 //! followed through its redirects, and its issues then carry the new name; the repository's id in
-//! [`Native::Issue`] is what stays the same.
+//! [`Native::Issue`](crate::model::Native::Issue) is what stays the same.
 //!
 //! Known and accepted: deleted and transferred issues leave no trace in listings, only a direct read or a
 //! webhook tells; comments that are edited are not looked at.

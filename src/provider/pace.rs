@@ -2,7 +2,7 @@
 //!
 //! The limits are counted over sliding windows, so no pattern of calls ever puts more into any window than
 //! the service allows; a bucket of tokens would let twice as much through around a refill. Pure core
-//! ([`Ledger`]) over milliseconds; [`Pace`] adds the lock, the clock and the waiting.
+//! (`Ledger`) over milliseconds; [`Pace`] adds the lock, the clock and the waiting.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
