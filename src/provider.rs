@@ -4,9 +4,17 @@
 //! share them: the engine addresses a provider by [`Side`](crate::model::Side), never by service.
 
 pub mod asana;
+mod call;
+mod finding;
 pub mod github;
 pub mod http;
+mod json;
 pub mod pace;
+#[cfg(test)]
+mod testing;
+mod words;
+
+pub use call::Connection;
 
 use std::fmt;
 use std::time::Duration;

@@ -1,0 +1,9 @@
+//! `adopt`: not there yet.
+
+use super::args::AdoptArgs;
+use super::{Context, Exit, Failure};
+
+/// Runs the command.
+pub(super) fn run(_context: &Context, _args: &AdoptArgs) -> Result<Exit, Failure> {
+    Err(Failure::new("this command is not there yet"))
+}

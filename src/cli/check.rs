@@ -1,0 +1,9 @@
+//! `check`: not there yet.
+
+use super::args::CheckArgs;
+use super::{Context, Exit, Failure};
+
+/// Runs the command.
+pub(super) fn run(_context: &Context, _args: &CheckArgs) -> Result<Exit, Failure> {
+    Err(Failure::new("this command is not there yet"))
+}

@@ -1,0 +1,9 @@
+//! `history`: not there yet.
+
+use super::args::HistoryArgs;
+use super::{Context, Exit, Failure};
+
+/// Runs the command.
+pub(super) fn run(_context: &Context, _args: &HistoryArgs) -> Result<Exit, Failure> {
+    Err(Failure::new("this command is not there yet"))
+}

@@ -1,0 +1,9 @@
+//! `links`: not there yet.
+
+use super::args::LinksArgs;
+use super::{Context, Exit, Failure};
+
+/// Runs the command.
+pub(super) fn run(_context: &Context, _args: &LinksArgs) -> Result<Exit, Failure> {
+    Err(Failure::new("this command is not there yet"))
+}

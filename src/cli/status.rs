@@ -1,0 +1,9 @@
+//! `status`: not there yet.
+
+use super::args::StatusArgs;
+use super::{Context, Exit, Failure};
+
+/// Runs the command.
+pub(super) fn run(_context: &Context, _args: &StatusArgs) -> Result<Exit, Failure> {
+    Err(Failure::new("this command is not there yet"))
+}

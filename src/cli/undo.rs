@@ -1,0 +1,9 @@
+//! `undo`: not there yet.
+
+use super::args::UndoArgs;
+use super::{Context, Exit, Failure};
+
+/// Runs the command.
+pub(super) fn run(_context: &Context, _args: &UndoArgs) -> Result<Exit, Failure> {
+    Err(Failure::new("this command is not there yet"))
+}

@@ -1,0 +1,9 @@
+//! `why`: not there yet.
+
+use super::args::WhyArgs;
+use super::{Context, Exit, Failure};
+
+/// Runs the command.
+pub(super) fn run(_context: &Context, _args: &WhyArgs) -> Result<Exit, Failure> {
+    Err(Failure::new("this command is not there yet"))
+}
