@@ -25,6 +25,7 @@ mod side;
 pub use ids::{
     IntentId, InvalidId, IssueNumber, IssueRef, ItemKey, LinkId, PassId, ProjectGid, RepoName, RouteName, TaskGid,
 };
+pub(crate) use item::hex;
 pub use item::{
     Assignees, Change, Content, Facts, Field, FieldChange, Fingerprint, Item, Marker, Native, Place, Status,
 };

@@ -3,25 +3,48 @@
 //! diesel over SQLite (embedded default) or PostgreSQL (several replicas); row types stay in here.
 //! Every pass writes through [`Store::record`]: one transaction, fenced by the pass's lease.
 
-mod stub;
+mod backend;
+mod columns;
+mod dues;
+mod error;
+mod history;
+mod intents;
+mod leases;
+mod links;
+pub mod migrate;
+mod notes;
+mod open;
+mod passes;
+mod postgres;
+mod record;
+mod schema;
+mod sqlite;
+
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
-pub use stub::Held;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BySide, Content, Field, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId, RouteName,
-    Side, TaskGid, Timestamp, Waiting,
+    BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
+    RouteName, Side, TaskGid, Timestamp, Waiting,
 };
 use crate::provider::{Cursor, Requests};
+
+use backend::Backend;
+pub use error::StoreError;
+pub use leases::Held;
 
 /// The handle to the database; cheap to clone, safe to share between threads.
 ///
 /// Call it from ordinary threads only, never inside an async task.
 #[derive(Clone)]
-pub struct Store;
+pub struct Store {
+    backend: Arc<Backend>,
+    /// For a person; without a password.
+    url: String,
+}
 
 /// What a sweep needs of a link: small, so that hundreds of thousands cost little.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +130,20 @@ pub enum IntentKind {
     Comment,
 }
 
+impl IntentKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Issue, Self::Task, Self::Comment];
+
+    /// The word for it in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Issue => "issue",
+            Self::Task => "task",
+            Self::Comment => "comment",
+        }
+    }
+}
+
 /// An item waiting to be visited.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Due {
@@ -189,8 +226,6 @@ pub struct Pass {
     /// How it ended, if it did.
     pub end: Option<PassEnd>,
 }
-
-pub use crate::model::FieldChange;
 
 /// A history entry to be appended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -320,52 +355,6 @@ pub struct Recorded {
     /// The links made, in the order asked.
     pub links: Vec<LinkId>,
 }
-
-/// A failure of the database: it ends the pass.
-#[derive(Debug)]
-#[allow(missing_docs, reason = "the names and the messages say it")]
-pub enum StoreError {
-    /// The database cannot be opened: what, why and what to do.
-    Open { url: String, why: String },
-    /// It was written by a newer program.
-    Newer { found: String, known: String },
-    /// Another process holds it for too long.
-    Locked { doing: String },
-    /// No room, or read-only.
-    ReadOnly { doing: String, why: String },
-    /// The lease is no longer ours; nothing was written.
-    LostLease { route: RouteName },
-    /// The pair, or one of its items, is linked already.
-    AlreadyLinked { task: TaskGid, issue: IssueRef },
-    /// What is kept could not be understood.
-    Garbled { what: String, why: String },
-    /// Anything else the database said.
-    Failed { doing: String, why: String },
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open { url, why } => write!(out, "opening the database {url}: {why}"),
-            Self::Newer { found, known } => write!(
-                out,
-                "the database has migration {found}, this program knows only up to {known}: install the newer program"
-            ),
-            Self::Locked { doing } => write!(out, "{doing}: the database is locked by another process; try again"),
-            Self::ReadOnly { doing, why } => write!(out, "{doing}: the database cannot be written: {why}"),
-            Self::LostLease { route } => {
-                write!(out, "route {route}: another process took over the lease; nothing was written")
-            }
-            Self::AlreadyLinked { task, issue } => {
-                write!(out, "linking asana:{task} with github:{issue}: one of them is linked already")
-            }
-            Self::Garbled { what, why } => write!(out, "reading {what} from the database: {why}"),
-            Self::Failed { doing, why } => write!(out, "{doing}: the database said: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// How long a lease is good for without renewal; a dead process's work is taken over after that.
 pub const LEASE: Duration = Duration::from_secs(60);
