@@ -12,6 +12,7 @@ mod check;
 mod completions;
 mod demo;
 mod history;
+mod item;
 mod links;
 mod parked;
 mod plan;
