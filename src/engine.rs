@@ -11,6 +11,7 @@
 //! fields; the window is one request long, and the services keep their own history.
 
 mod apply;
+mod explain;
 mod gather;
 mod intents;
 mod pairs;
@@ -31,7 +32,8 @@ use crate::provider::{self, ProviderError, Requests};
 use crate::reconcile::{Allowance, PairSeen, Plan, Refusal, Repair};
 use crate::store::{LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
 
-pub use pairs::Parting;
+pub use explain::{Alone, Explained, FieldState, LastWrite, Next, Pair};
+pub use pairs::{Parting, Proposals};
 pub use remedy::Backoff;
 pub use undo::{Left, Undo, UndoPlan, UndoReport, UndoTarget};
 

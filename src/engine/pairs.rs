@@ -1,11 +1,28 @@
 //! What an operator does to pairs and parked items by hand: under the route's lease, in the history.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{Ended, Engine, EngineError, PassOptions, Report};
 use crate::model::{BySide, Item, ItemKey, Link, LinkStatus, Place, Side};
-use crate::reconcile::{Plan, Sight, plan_join};
+use crate::provider::Halt;
+use crate::reconcile::{Plan, Proposal, Sight, Skip, plan_join, propose};
 use crate::store::{Due, NewEntry, Record};
+
+/// Unlinked items of one side compared in one go; a larger heap is adopted in several.
+const UNLINKED_MAX: usize = 20_000;
+
+/// Pairs that may belong together.
+#[derive(Debug, Clone, Serialize)]
+pub struct Proposals {
+    /// The most certain first.
+    pub proposals: Vec<Proposal>,
+    /// Unlinked items seen on each side.
+    pub unlinked: BySide<u64>,
+    /// Whether there were more than could be compared.
+    pub more: bool,
+}
 
 /// What letting go of a pair came to.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +34,71 @@ pub struct Parting {
 }
 
 impl Engine {
+    /// Lists both sides and proposes pairs among what is not linked. Writes nothing.
+    ///
+    /// Pairs that somebody let go of are not proposed again.
+    pub fn proposals(&self) -> Result<Proposals, EngineError> {
+        let mut unlinked: BySide<Vec<Item>> = BySide::default();
+        let mut count: BySide<u64> = BySide::default();
+        let mut more = false;
+        for side in Side::BOTH {
+            let mut failed = None;
+            let mut seen = 0;
+            let swept = self.providers[side].sweep(&mut |items| {
+                seen += u64::try_from(items.len()).unwrap_or(u64::MAX);
+                self.progress.observed(side, seen);
+                let kept = self.not_linked(items).map_err(|error| {
+                    failed = Some(error);
+                    Halt
+                })?;
+                count[side] += u64::try_from(kept.len()).unwrap_or(u64::MAX);
+                let room = UNLINKED_MAX.saturating_sub(unlinked[side].len());
+                more |= kept.len() > room;
+                unlinked[side].extend(kept.into_iter().take(room));
+                Ok(())
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            swept.map_err(|error| EngineError::Provider { side, error })?;
+        }
+        let keys: Vec<ItemKey> = unlinked.tracker.iter().map(|task| task.key.clone()).collect();
+        let mut unmade: BTreeSet<(ItemKey, ItemKey)> = BTreeSet::new();
+        for keys in keys.chunks(500) {
+            let stones = self.store.tombstones(&self.route, keys)?;
+            unmade.extend(stones.into_iter().map(|stone| (ItemKey::Task(stone.task), ItemKey::Issue(stone.issue))));
+        }
+        let mut proposals = Vec::new();
+        for proposal in propose(&unlinked.tracker, &unlinked.forge) {
+            // Two routes may share a project or a repository: an item has one partner, on one of them.
+            let mut taken = false;
+            for key in [&proposal.task, &proposal.issue] {
+                let link = self.store.link_of(key)?;
+                taken |= link.is_some_and(|link| link.status != LinkStatus::Retired);
+            }
+            if !taken && !unmade.contains(&(proposal.task.clone(), proposal.issue.clone())) {
+                proposals.push(proposal);
+            }
+        }
+        Ok(Proposals { proposals, unlinked: count, more })
+    }
+
+    /// The items of a page that are in the route and not linked on it.
+    fn not_linked(&self, items: Vec<Item>) -> Result<Vec<Item>, EngineError> {
+        if self.stop.raised() {
+            return Err(EngineError::Stopped);
+        }
+        let keys: Vec<ItemKey> = items.iter().map(|item| item.key.clone()).collect();
+        let linked: BTreeSet<ItemKey> = self
+            .store
+            .briefs(&self.route, &keys)?
+            .into_iter()
+            .filter(|brief| brief.status != LinkStatus::Retired)
+            .flat_map(|brief| [ItemKey::Task(brief.task), ItemKey::Issue(brief.issue)])
+            .collect();
+        Ok(items.into_iter().filter(|item| item.place == Place::Here && !linked.contains(&item.key)).collect())
+    }
+
     /// Plans pairs of items that exist, after reading each directly. Writes nothing.
     ///
     /// What cannot be paired becomes a skip of the plan with the reason: not there, not in the route, or
@@ -35,7 +117,7 @@ impl Engine {
                     plan.seen.forge += 1;
                     plan.repairs.push(plan_join(items, None, cause.to_owned(), &self.rules, now));
                 }
-                Err((item, why)) => plan.skip(crate::reconcile::Skip { item, why }),
+                Err((item, why)) => plan.skip(Skip { item, why }),
             }
         }
         plan.sort();

@@ -20,9 +20,10 @@ use crate::reconcile::Sight;
 use crate::store::{Entry, EntryFilter, LinkChange, NewDue, NewEntry, Record};
 
 use decide::{Before, decide};
-use trace::{Group, effective, groups, latest_pass, undoing};
+use trace::{Group, groups, latest_pass, undoing};
 
 pub use decide::{Left, Undo};
+pub(super) use trace::effective;
 
 /// Entries read from the history at a time.
 const PAGE: u32 = 1_000;

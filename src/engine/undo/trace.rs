@@ -55,7 +55,7 @@ pub(super) fn undone_pass(entry: &Entry) -> Option<PassId> {
 }
 
 /// Leaves out every write that the entry after it says had no effect. In and out: oldest first.
-pub(super) fn effective(entries: Vec<Entry>) -> Vec<Entry> {
+pub(in crate::engine) fn effective(entries: Vec<Entry>) -> Vec<Entry> {
     let mut kept: Vec<Option<Entry>> = Vec::with_capacity(entries.len());
     let mut last: BTreeMap<(PassId, ItemKey), usize> = BTreeMap::new();
     for entry in entries {
