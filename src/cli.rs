@@ -13,6 +13,7 @@ mod completions;
 mod demo;
 mod history;
 mod item;
+mod interrupt;
 mod links;
 mod parked;
 mod plan;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::engine::{Ended, EngineError};
+use crate::model::RouteName;
 use crate::store::StoreError;
 
 pub use output::Output;
@@ -92,6 +94,16 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// With the route named in front, unless the message does so already.
+    #[must_use]
+    pub fn on_route(mut self, route: &RouteName) -> Self {
+        let named = format!("route {route}: ");
+        if !self.message.starts_with(&named) {
+            self.message.insert_str(0, &named);
+        }
         self
     }
 }
