@@ -358,6 +358,8 @@ impl Hands<'_, '_> {
         let stays = gone.opposite();
         let mut base = pair.link.base.clone().unwrap_or_default();
         let mut seen = pair.link.seen.clone();
+        // Should it come back, even word for word the same, it must be noticed.
+        seen[gone] = None;
         if let Some(item) = &item {
             base.status = item.content.status;
             seen[stays] = Some(fingerprint(item, &self.engine.rules.policy));
