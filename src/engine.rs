@@ -14,6 +14,8 @@ mod apply;
 mod gather;
 mod intents;
 mod remedy;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
