@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use evenkeel::config::{DatabaseUrl, PostgresTls, PostgresUrl, Secret};
 use evenkeel::model::{
-    Assignees, BySide, Content, Field, Fingerprint, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId, RouteName,
-    Side, Status, TaskGid, Timestamp, Waiting,
+    Assignees, BySide, Content, Field, FieldChange, Fingerprint, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
+    RouteName, Side, Status, TaskGid, Timestamp, Waiting,
 };
 use evenkeel::provider::Requests;
 use evenkeel::store::{
-    EntryFilter, FieldChange, IntentKind, LEASE, Lease, LinkChange, NewDue, NewEntry, NewLink, PassEnd, PassStart,
-    Record, Store, StoreError, Verified, migrate,
+    EntryFilter, IntentKind, LEASE, Lease, LinkChange, NewDue, NewEntry, NewLink, PassEnd, PassStart, Record, Store,
+    StoreError, Verified, migrate,
 };
 use support::{Database, postgres};
 
