@@ -13,6 +13,7 @@ mod completions;
 mod demo;
 mod history;
 mod interrupt;
+mod item;
 mod links;
 mod parked;
 mod plan;
