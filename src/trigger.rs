@@ -23,7 +23,7 @@ use crate::clock::{Stop, lock};
 use crate::config::{Config, ConfigErrors};
 
 pub use bell::{Bell, Ring};
-pub use heart::{BeatingClock, EXCUSE_MAX, Heart};
+pub use heart::{BeatingClock, EXCUSE_MAX, Heart, Helping};
 
 use schedule::Ticking;
 use signals::{Asked, Signals};
@@ -196,7 +196,7 @@ impl Shared {
                 if rings.is_empty() || stop.raised() {
                     continue;
                 }
-                heart.beat();
+                heart.wake();
                 let config = lock(&config).clone();
                 // The work keeps nothing that a panic could leave half done: the truth is in the store.
                 let run = AssertUnwindSafe(|| work(&config, &rings, &stop, &heart));
@@ -204,6 +204,8 @@ impl Shared {
                     log::error!("a pass ended in a panic, which is a fault of this program; the service goes on");
                 }
             }
+            // It may have helpers to wait for.
+            drop(work);
             // Nobody listens any more after an interrupt.
             let _ = ended.send(());
         })?;

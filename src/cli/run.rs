@@ -87,7 +87,7 @@ pub(super) fn pass(
     };
     watched.clear();
     let report = result?;
-    log_pass(&report, from.elapsed());
+    log_pass(&report, from.elapsed(), log::Level::Info);
     Ok((report, watched.left()))
 }
 

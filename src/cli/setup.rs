@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::args::{Global, Scope};
 use super::{Failure, Output, run};
 use crate::clock::{Clock, Stop, SystemClock, lock};
-use crate::config::{Config, Route, Secret, read_file};
+use crate::config::{Config, ConfigErrors, Route, Secret, read_file};
 use crate::engine::{Engine, Progress, Providers, Quiet, Wake};
 use crate::model::{BySide, ItemKey, RouteName, Side};
 use crate::provider::asana::AsanaClient;
@@ -219,13 +219,12 @@ impl Context {
 /// Where a configuration is looked for when none is named, in this order.
 const USUAL_FILES: [&str; 2] = ["config.toml", "/etc/evenkeel/config.toml"];
 
-/// Reads the configuration named, found in a usual place, or made of the environment alone; all its
-/// faults at once.
+/// Reads the configuration; all its faults at once.
 pub fn load(global: &Global) -> Result<Config, Failure> {
-    let found = global.config.clone().or_else(|| USUAL_FILES.iter().map(PathBuf::from).find(|file| file.exists()));
-    Config::load_from_system(found.as_deref()).map_err(|errors| {
+    let (file, config) = read(global);
+    config.map_err(|errors| {
         let failure = Failure::new(errors.to_string());
-        match found {
+        match file {
             Some(_) => failure.hint("config.toml.example shows every key with its unit and default"),
             None => failure.hint(
                 "no configuration file was named or found: set ASANA_PAT, ASANA_PROJECT_GID, GITHUB_TOKEN and \
@@ -233,6 +232,13 @@ pub fn load(global: &Global) -> Result<Config, Failure> {
             ),
         }
     })
+}
+
+/// Reads the file named, the first found in a usual place, or the environment alone; says which file.
+pub fn read(global: &Global) -> (Option<PathBuf>, Result<Config, ConfigErrors>) {
+    let file = global.config.clone().or_else(|| USUAL_FILES.iter().map(PathBuf::from).find(|file| file.exists()));
+    let config = Config::load_from_system(file.as_deref());
+    (file, config)
 }
 
 /// Reads a configuration file with an environment of its own.

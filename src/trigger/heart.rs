@@ -18,12 +18,14 @@ struct State {
     excused: Instant,
     /// The worker waits for the bell, which is no hanging.
     idle: bool,
+    /// Helpers at work that the worker does not wait for; while there are any, its own waiting excuses nothing.
+    helpers: usize,
     status: Option<String>,
 }
 
 impl Default for Heart {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State { excused: Instant::now(), idle: false, status: None })))
+        Self(Arc::new(Mutex::new(State { excused: Instant::now(), idle: false, helpers: 0, status: None })))
     }
 }
 
@@ -33,13 +35,21 @@ pub const EXCUSE_MAX: Duration = Duration::from_secs(3_600);
 impl Heart {
     /// Something was done.
     pub fn beat(&self) {
-        self.note(Duration::ZERO, false);
+        self.note(Duration::ZERO);
     }
 
     /// Something was done, and the next thing may take as long as `wait` (a pause that a service asked
     /// for, at most [`EXCUSE_MAX`]).
     pub fn expect(&self, wait: Duration) {
-        self.note(wait.min(EXCUSE_MAX), false);
+        self.note(wait.min(EXCUSE_MAX));
+    }
+
+    /// Another thread begins to work on the worker's behalf; it does so until the value is dropped.
+    #[must_use]
+    pub fn help(&self) -> Helping {
+        self.note(Duration::ZERO);
+        lock(&self.0).helpers += 1;
+        Helping(self.clone())
     }
 
     /// What the service manager shows as the state of the service, on one line.
@@ -50,12 +60,18 @@ impl Heart {
 
     /// The worker begins to wait for the bell.
     pub(super) fn rest(&self) {
-        self.note(Duration::ZERO, true);
+        self.note(Duration::ZERO);
+        lock(&self.0).idle = true;
     }
 
-    fn note(&self, wait: Duration, idle: bool) {
+    /// The worker has heard the bell.
+    pub(super) fn wake(&self) {
+        self.note(Duration::ZERO);
+        lock(&self.0).idle = false;
+    }
+
+    fn note(&self, wait: Duration) {
         let mut state = lock(&self.0);
-        state.idle = idle;
         // Kept when longer: another thread's excuse is not ended by this one's beat.
         state.excused = state.excused.max(Instant::now() + wait);
     }
@@ -63,12 +79,23 @@ impl Heart {
     /// Whether the work gets on: it waits for the bell, or did something within `patience` before `now`.
     pub(super) fn beats(&self, now: Instant, patience: Duration) -> bool {
         let state = lock(&self.0);
-        state.idle || now.saturating_duration_since(state.excused) <= patience
+        (state.idle && state.helpers == 0) || now.saturating_duration_since(state.excused) <= patience
     }
 
     /// What was last said and not yet taken.
     pub(super) fn take_status(&self) -> Option<String> {
         lock(&self.0).status.take()
+    }
+}
+
+/// A helper at work, as long as it lives.
+#[derive(Debug)]
+pub struct Helping(Heart);
+
+impl Drop for Helping {
+    fn drop(&mut self) {
+        self.0.beat();
+        lock(&self.0.0).helpers -= 1;
     }
 }
 
@@ -113,8 +140,19 @@ mod tests {
         assert!(!heart.beats(Instant::now() + LATER, PATIENCE), "hangs");
         heart.rest();
         assert!(heart.beats(Instant::now() + LATER, PATIENCE), "waits for the bell");
-        heart.beat();
+        heart.wake();
         assert!(!heart.beats(Instant::now() + LATER, PATIENCE), "works again, and hangs");
+    }
+
+    #[test]
+    fn a_worker_that_waits_does_not_excuse_helpers_that_hang() {
+        let heart = Heart::default();
+        heart.rest();
+        let helping = heart.help();
+        assert!(heart.beats(Instant::now(), PATIENCE));
+        assert!(!heart.beats(Instant::now() + LATER, PATIENCE), "the helper hangs");
+        drop(helping);
+        assert!(heart.beats(Instant::now() + LATER, PATIENCE), "all wait");
     }
 
     #[test]
