@@ -49,7 +49,7 @@ pub(super) fn route_of<'a>(
     }
 }
 
-fn first<'a>(routes: Vec<&'a Route>) -> Result<&'a Route, Failure> {
+fn first(routes: Vec<&Route>) -> Result<&Route, Failure> {
     routes.into_iter().next().ok_or_else(|| Failure::new("no route is configured"))
 }
 

@@ -119,10 +119,10 @@ pub(super) fn decide(before: &Before<'_>) -> Undo {
         group: Some((*group).clone()),
     };
     let mut candidates: Vec<Candidate> = Vec::new();
-    if let Some(side) = group.made {
-        if !unmake(before, side, &mut candidates, &mut undo) {
-            return undo;
-        }
+    if let Some(side) = group.made
+        && !unmake(before, side, &mut candidates, &mut undo)
+    {
+        return undo;
     }
     for side in Side::BOTH {
         if group.made != Some(side)
