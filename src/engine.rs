@@ -16,6 +16,8 @@ mod gather;
 mod intents;
 mod pairs;
 mod remedy;
+#[cfg(test)]
+mod tests;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use evenkeel::config::{DatabaseUrl, Secret};
+use evenkeel::config::{DatabaseUrl, PostgresTls, PostgresUrl, Secret};
 use evenkeel::model::{
     Assignees, BySide, Content, Field, Fingerprint, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId, RouteName,
     Side, Status, TaskGid, Timestamp, Waiting,
@@ -913,29 +913,27 @@ fn in_memory_is_a_whole_store() {
 fn a_server_that_cannot_be_opened_says_what_to_do_and_never_the_password() {
     let Some(server) = postgres::server() else { return };
     let tcp = server.tcp("postgres");
-    let refused = |url: evenkeel::config::PostgresUrl| {
+    let refused = |url: PostgresUrl| {
         let said = opening(&DatabaseUrl::Postgres(Box::new(url)));
         assert!(!said.contains("hunter2") && !said.contains(postgres::PASSWORD), "{said}");
         said
     };
     let wrong = Some(Secret::new("hunter2".to_owned()));
-    let said = refused(evenkeel::config::PostgresUrl { password: wrong.clone(), ..tcp.clone() });
+    let said = refused(PostgresUrl { password: wrong.clone(), ..tcp.clone() });
     assert!(said.contains("refused the role evenkeel") && said.contains("password"), "{said}");
-    let said = refused(evenkeel::config::PostgresUrl { user: "nobody".to_owned(), password: wrong, ..tcp.clone() });
+    let said = refused(PostgresUrl { user: "nobody".to_owned(), password: wrong, ..tcp.clone() });
     assert!(said.contains("refused the role nobody"), "{said}");
-    let said = refused(evenkeel::config::PostgresUrl { password: None, ..tcp.clone() });
+    let said = refused(PostgresUrl { password: None, ..tcp.clone() });
     assert!(said.contains("password"), "{said}");
-    let said = refused(evenkeel::config::PostgresUrl { database: "nowhere".to_owned(), ..tcp.clone() });
+    let said = refused(PostgresUrl { database: "nowhere".to_owned(), ..tcp.clone() });
     assert!(said.contains("has no database nowhere; create it"), "{said}");
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
-    let said = refused(evenkeel::config::PostgresUrl { port: free, ..tcp.clone() });
+    let said = refused(PostgresUrl { port: free, ..tcp.clone() });
     assert!(said.contains("is the server running"), "{said}");
-    let said = refused(evenkeel::config::PostgresUrl { host: "/no/such/directory".to_owned(), ..tcp.clone() });
+    let said = refused(PostgresUrl { host: "/no/such/directory".to_owned(), ..tcp.clone() });
     assert!(said.contains("/no/such/directory"), "{said}");
-    let said = refused(evenkeel::config::PostgresUrl { host: "evenkeel.invalid".to_owned(), ..tcp.clone() });
+    let said = refused(PostgresUrl { host: "evenkeel.invalid".to_owned(), ..tcp.clone() });
     assert!(said.contains("evenkeel.invalid"), "{said}");
-    let said = refused(evenkeel::config::PostgresUrl { tls: evenkeel::config::PostgresTls::Verified, ..tcp.clone() });
-    assert!(said.contains("TLS"), "the server has none: {said}");
     Store::open(&DatabaseUrl::Postgres(Box::new(tcp))).expect("and with all of it right it opens");
 }
 
@@ -943,13 +941,13 @@ fn a_server_that_cannot_be_opened_says_what_to_do_and_never_the_password() {
 fn a_server_that_says_nothing_is_an_error_within_seconds() {
     // A listener that never accepts: the system does, and then nobody speaks.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = evenkeel::config::PostgresUrl {
+    let url = PostgresUrl {
         host: "127.0.0.1".to_owned(),
         port: silent.local_addr().expect("its address").port(),
         user: "evenkeel".to_owned(),
         password: None,
         database: "evenkeel".to_owned(),
-        tls: evenkeel::config::PostgresTls::Off,
+        tls: PostgresTls::Off,
         ca_file: None,
     };
     let said = opening(&DatabaseUrl::Postgres(Box::new(url)));
@@ -997,4 +995,181 @@ fn a_transaction_that_waits_too_long_is_locked_and_wrote_nothing() {
     assert_eq!(everything(&store), before);
     holder.join().expect("no panic");
     store.record(&lease, &record, at(1)).expect("and now it is free");
+}
+
+#[test]
+fn tls_is_used_when_asked_for_and_only_with_a_server_that_proves_its_name() {
+    let Some(server) = postgres::server() else { return };
+    let Some(ca_file) = &server.ca_file else {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "\nPOSTGRES TLS TEST DID NOT RUN: this PostgreSQL was built without TLS\n");
+        return;
+    };
+    let Some(DatabaseUrl::Postgres(database)) = postgres::database() else { panic!("there is a server") };
+    let name = database.database;
+    let verified = PostgresUrl {
+        host: "localhost".to_owned(),
+        tls: PostgresTls::Verified,
+        ca_file: Some(ca_file.clone()),
+        ..server.tcp(&name)
+    };
+    let store =
+        Store::open(&DatabaseUrl::Postgres(Box::new(verified.clone()))).unwrap_or_else(|error| panic!("{error}"));
+    lease(&store, "app");
+    let sessions = |ssl: &str| {
+        postgres::number(
+            &server.url(&name),
+            &format!(
+                "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                 WHERE application_name = 'evenkeel' AND datname = current_database() AND {ssl}"
+            ),
+        )
+    };
+    assert!(sessions("ssl") > 0);
+    assert_eq!(sessions("NOT ssl"), 0);
+
+    let refused = |url: PostgresUrl, word: &str| {
+        let said = opening(&DatabaseUrl::Postgres(Box::new(url)));
+        assert!(said.contains(word) && !said.contains(postgres::PASSWORD), "{said}");
+    };
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        Some(path)
+    };
+    let (key, _, stranger) = postgres::certificates();
+    let ca_file = file("stranger.pem", &stranger);
+    refused(PostgresUrl { ca_file, ..verified.clone() }, "certificate");
+    refused(PostgresUrl { ca_file: None, ..verified.clone() }, "certificate");
+    refused(PostgresUrl { host: "127.0.0.1".to_owned(), ..verified.clone() }, "not valid for name");
+    refused(PostgresUrl { ca_file: file("key.pem", &key), ..verified.clone() }, "no certificate in it");
+    refused(PostgresUrl { ca_file: Some(directory.path().join("none.pem")), ..verified.clone() }, "none.pem");
+
+    // A server without TLS: it answers the wish for it with N.
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = plain.local_addr().expect("its address").port();
+    let server = thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut peer, _) = plain.accept().expect("somebody comes");
+        peer.read_exact(&mut [0; 8]).expect("the wish");
+        peer.write_all(b"N").expect("the answer");
+        let mut rest = Vec::new();
+        let _ = peer.read_to_end(&mut rest);
+        rest
+    });
+    refused(PostgresUrl { host: "127.0.0.1".to_owned(), port, ..verified }, "server does not support TLS");
+    assert!(server.join().expect("no panic").is_empty(), "something was said in clear");
+}
+
+/// The variable that tells a child which database it works on, and in which route.
+const CHILD: &str = "EVENKEEL_TEST_CHILD";
+
+/// One step of a child: a link, an entry and the count of both, which must always agree.
+fn count_up(store: &Store, lease: &Lease, offset: u64) {
+    let count: u64 =
+        store.note(&lease.route, "count").expect("answers").map_or(0, |note| note.parse().expect("a number"));
+    let number = offset + count + 1;
+    let record = Record {
+        link: vec![pair(number, number)],
+        history: vec![entry(&format!("asana:{number}"))],
+        notes: vec![("count".to_owned(), (count + 1).to_string())],
+        ..Record::default()
+    };
+    store.record(lease, &record, at(1)).expect("recorded");
+}
+
+#[test]
+#[ignore = "not a test: the process that `killed_writers_leave_whole_records_and_a_whole_chain` starts and kills"]
+fn child_that_counts_up() {
+    let Ok(said) = std::env::var(CHILD) else { return };
+    let words: Vec<&str> = said.split('|').collect();
+    let [kind, place, port, name] = words[..] else { panic!("{said}") };
+    let url = match kind {
+        "sqlite" => DatabaseUrl::Sqlite(place.into()),
+        _ => DatabaseUrl::Postgres(Box::new(PostgresUrl {
+            host: place.to_owned(),
+            port: port.parse().expect("a port"),
+            user: postgres::USER.to_owned(),
+            password: None,
+            database: number_and_database(name).1.to_owned(),
+            tls: PostgresTls::Off,
+            ca_file: None,
+        })),
+    };
+    let (number, _) = number_and_database(name);
+    let store = Store::open(&url).expect("it opens");
+    let lease = lease(&store, &format!("route-{number}"));
+    // Ends when it is killed, or when whoever would kill it is gone; at the latest after so many.
+    thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
+    for _ in 0..100_000 {
+        count_up(&store, &lease, number * 1_000_000);
+    }
+}
+
+/// The child's number and the database's name.
+fn number_and_database(text: &str) -> (u64, &str) {
+    let (number, database) = text.split_once(':').expect("number:database");
+    (number.parse().expect("a number"), database)
+}
+
+on_both! {
+    fn killed_writers_leave_whole_records_and_a_whole_chain(database: &Database) {
+        let store = database.open();
+        let mut reached = 0;
+        for _round in 0..3 {
+            let mut children: Vec<std::process::Child> = (0..3)
+                .map(|number| {
+                    let said = match &database.url {
+                        DatabaseUrl::Sqlite(path) => format!("sqlite|{}||{number}:", path.display()),
+                        DatabaseUrl::Postgres(server) => {
+                            format!("postgres|{}|{}|{number}:{}", server.host, server.port, server.database)
+                        }
+                    };
+                    std::process::Command::new(std::env::current_exe().expect("this test"))
+                        .args(["--exact", "child_that_counts_up", "--ignored"])
+                        .env(CHILD, said)
+                        .stdin(std::process::Stdio::piped())
+                        .stdout(std::process::Stdio::null())
+                        .spawn()
+                        .expect("a child")
+                })
+                .collect();
+            // Let all of them get somewhere, then end them in the middle of whatever they do.
+            let count = |number: usize| -> u64 {
+                let route = route(&format!("route-{number}"));
+                store.note(&route, "count").expect("answers").map_or(0, |note| note.parse().expect("a number"))
+            };
+            let begun: Vec<u64> = (0..3).map(count).collect();
+            for (number, child) in children.iter_mut().enumerate() {
+                while count(number) < begun[number] + 25 {
+                    assert!(child.try_wait().expect("a child").is_none(), "child {number} ended by itself");
+                    thread::sleep(Duration::from_millis(5));
+                }
+                child.kill().expect("it runs");
+            }
+            for child in &mut children {
+                child.wait().expect("it ended");
+            }
+
+            let mut counted = 0;
+            for number in 0..3 {
+                let route = route(&format!("route-{number}"));
+                let links = store.count_links(&route).expect("answers")[&LinkStatus::Active];
+                let entries = EntryFilter { route: Some(route), limit: u32::MAX, ..EntryFilter::default() };
+                let entries = store.history(&entries).expect("answers").len();
+                assert_eq!((links, entries as u64), (count(number), count(number)));
+                counted += count(number);
+            }
+            match store.verify_history().expect("answers") {
+                Verified::Whole { entries, .. } => assert_eq!(u64::try_from(entries), Ok(counted)),
+                broken => panic!("{broken:?}"),
+            }
+            assert!(counted >= reached + 75);
+            reached = counted;
+        }
+    }
 }

@@ -30,6 +30,8 @@ pub struct Server {
     pub directory: PathBuf,
     /// Its port, on 127.0.0.1 and in the socket's name.
     pub port: u16,
+    /// The certificate authority that vouches for it as `localhost`; `None` if this PostgreSQL was built without TLS.
+    pub ca_file: Option<PathBuf>,
     /// The shell that guards it; its standard input is the pipe that says that we live.
     _guard: Child,
 }
@@ -183,6 +185,15 @@ fn start(binaries: &Path) -> Result<Server, String> {
             chown(path, Some(uid), Some(gid)).map_err(|e| e.to_string())?;
         }
     }
+    let (key, certificate, authority) = certificates();
+    for (name, text) in [("key.pem", &key), ("certificate.pem", &certificate), ("ca.pem", &authority)] {
+        let path = directory.join(name);
+        fs::write(&path, text).map_err(|e| e.to_string())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(|e| e.to_string())?;
+        if let Some((uid, gid)) = runner.owner {
+            chown(&path, Some(uid), Some(gid)).map_err(|e| e.to_string())?;
+        }
+    }
     let data = directory.join("data");
     let made = runner
         .command(&binaries.join("initdb"))
@@ -199,12 +210,19 @@ fn start(binaries: &Path) -> Result<Server, String> {
     }
     // The system gives out a free port; that somebody takes it in between is possible and has another try.
     let mut failure = String::new();
+    let mut tls = true;
     for _ in 0..5 {
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(|e| e.to_string())?.port();
-        match serve(binaries, &runner, &directory, &data, port) {
-            Ok(guard) => return Ok(Server { directory, port, _guard: guard }),
-            Err(why) => failure = why,
+        match serve(binaries, &runner, &directory, &data, port, tls) {
+            Ok(guard) => {
+                let ca_file = tls.then(|| directory.join("ca.pem"));
+                return Ok(Server { directory, port, ca_file, _guard: guard });
+            }
+            Err(why) => {
+                tls = tls && !why.contains("SSL is not supported by this build");
+                failure = why;
+            }
         }
     }
     let _ = fs::remove_dir_all(&directory);
@@ -212,13 +230,21 @@ fn start(binaries: &Path) -> Result<Server, String> {
 }
 
 /// Starts the server behind its guard, and waits until it answers or has died.
-fn serve(binaries: &Path, runner: &Runner, directory: &Path, data: &Path, port: u16) -> Result<Child, String> {
+fn serve(
+    binaries: &Path,
+    runner: &Runner,
+    directory: &Path,
+    data: &Path,
+    port: u16,
+    tls: bool,
+) -> Result<Child, String> {
     let log = directory.join(format!("log-{port}"));
     // The eighth line of postmaster.pid says when it accepts connections. `read` ends when we do, in whatever way.
     // SIGQUIT is "stop at once".
     let script = r#"
         "$1" -D "$2" -p "$3" -k "$4" -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off \
-            -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB -c jit=off </dev/null >"$5" 2>&1 &
+            -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB -c jit=off \
+            -c ssl=$6 -c ssl_key_file="$4/key.pem" -c ssl_cert_file="$4/certificate.pem" </dev/null >"$5" 2>&1 &
         server=$!
         trap '' INT TERM HUP
         state=silent
@@ -241,6 +267,7 @@ fn serve(binaries: &Path, runner: &Runner, directory: &Path, data: &Path, port: 
         .arg(port.to_string())
         .arg(directory)
         .arg(&log)
+        .arg(if tls { "on" } else { "off" })
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -256,4 +283,16 @@ fn serve(binaries: &Path, runner: &Runner, directory: &Path, data: &Path, port: 
     }
     let _ = guard.wait();
     Err(format!("the server is {}: {}", word.trim(), fs::read_to_string(&log).unwrap_or_default()))
+}
+
+/// A key, the certificate of `localhost` for it, and the authority that signed that; all in PEM, new every time.
+pub fn certificates() -> (String, String, String) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let mut authority = CertificateParams::new(Vec::new()).expect("no names");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("an authority");
+    let key = KeyPair::generate().expect("a key");
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let certificate = certificate.signed_by(&key, &authority).expect("a certificate");
+    (key.serialize_pem(), certificate.pem(), authority.pem())
 }
