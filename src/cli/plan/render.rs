@@ -43,7 +43,7 @@ pub struct Beside<'a> {
 /// The whole plan as text with styles.
 pub fn plan(plan: &Plan, beside: Beside<'_>) -> String {
     let mut page = Page { text: String::new(), width: beside.width };
-    page.line(&format!("{} {}", paint(BOLD, format_args!("Plan for route {}", plan.route)), ""), 0);
+    page.line(&paint(BOLD, format_args!("Plan for route {}", plan.route)), 0);
     page.dim(2, &format!("{}, looking at {}", beside.between, beside.looked));
     for group in groups(plan) {
         page.group(&group, beside.verbose);
@@ -447,4 +447,145 @@ fn difference(before: &str, after: &str) -> Difference {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{Change, Content, ItemKey, LinkId, LinkStatus, Timestamp};
+    use crate::reconcile::{Question, Skip};
+
+    /// The text as a pipe shows it.
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    fn keys(task: &str, issue: &str) -> BySide<Option<ItemKey>> {
+        BySide { tracker: Some(task.parse().expect("a task")), forge: Some(issue.parse().expect("an issue")) }
+    }
+
+    fn change(field: Field, before: Value, after: Value, why: &str) -> FieldChange {
+        FieldChange { field, before, after, why: why.to_owned() }
+    }
+
+    fn update(title: &str, fields: Vec<FieldChange>) -> Repair {
+        let items = keys("asana:1204000000000017", "github:acme/app#17");
+        let write = Write { item: items.forge.clone().expect("an issue"), change: Change::default(), fields };
+        Repair {
+            link: Some(LinkId(1)),
+            items,
+            title: title.to_owned(),
+            cause: "title edited on asana".to_owned(),
+            action: Action::Update {
+                writes: BySide { tracker: None, forge: Some(write) },
+                base: Box::new(Content::default()),
+                waiting: BTreeMap::new(),
+            },
+            seen: BySide::default(),
+        }
+    }
+
+    fn beside(width: usize) -> Beside<'static> {
+        Beside {
+            between: "asana project 1201 ↔ github acme/app",
+            looked: "everything on both sides",
+            waiting: &[],
+            refusal: None,
+            verbose: true,
+            width,
+        }
+    }
+
+    fn sample() -> Plan {
+        let mut plan = Plan::new("app".parse().expect("a route"));
+        plan.links = 30;
+        plan.repairs.push(update(
+            "Fix the login on mobile",
+            vec![
+                change(Field::Title, json!("Fix login"), json!("Fix the login on mobile"), "edited on asana"),
+                change(Field::Status, json!("open"), json!("done"), "edited on asana"),
+                change(
+                    Field::Body,
+                    json!("Steps:\n- open\n- tap\n"),
+                    json!("Steps:\n- open the app\n- tap\n"),
+                    "edits of both sides, merged",
+                ),
+                change(Field::Labels, json!([]), json!(["bug", "ios"]), "edited on asana"),
+                change(Field::Assignees, json!({"known": ["ann"]}), json!({"known": []}), "edited on asana"),
+            ],
+        ));
+        plan.repairs.push(Repair {
+            action: Action::Note { status: LinkStatus::Left, base: None, waiting: BTreeMap::new() },
+            cause: "the task left the project".to_owned(),
+            ..update("Old work", Vec::new())
+        });
+        plan.questions.push(Question {
+            link: None,
+            item: "asana:1204000000000018".parse().expect("a task"),
+            what: "two items carry its marker".to_owned(),
+        });
+        plan.skip(Skip { item: "asana:1".parse().expect("a task"), why: "done before it was first seen".to_owned() });
+        plan
+    }
+
+    #[test]
+    fn a_plan_reads_like_a_page() {
+        let hash = sample().hash();
+        let page = plain(&plan(&sample(), beside(80)));
+        let wanted = format!(
+            "\
+Plan for route app
+  asana project 1201 ↔ github acme/app, looking at everything on both sides
+
+Update 1 pair
+  asana:1204000000000017 ↔ github:acme/app#17  Fix the login on mobile
+    github  title       Fix login → Fix the login on mobile  (edited on asana)
+            status      open → done  (edited on asana)
+            body        1 line added, 1 removed  (edits of both sides, merged)
+                          Steps:
+                        - - open
+                        + - open the app
+                          - tap
+            labels      (none) → bug, ios  (edited on asana)
+            assignees   ann → (none)  (edited on asana)
+
+Note 1 change of our own record only
+  asana:1204000000000017 ↔ github:acme/app#17  Old work
+    the task left the project
+
+For you to decide: 1 question
+  asana:1204000000000018
+    two items carry its marker
+
+Left alone: 1 item
+      1  done before it was first seen
+         asana:1
+
+1 to update, 1 to note; 1 question
+30 linked pairs, plan {hash}
+"
+        );
+        assert_eq!(page, wanted, "\n{page}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_asked(
+            title in any::<String>(), old in any::<String>(), new in any::<String>(), why in any::<String>(),
+            width in 60_usize..120,
+        ) {
+            let fields = Field::ALL
+                .into_iter()
+                .map(|field| change(field, json!(old), json!(new), &why))
+                .collect();
+            let mut plan = sample();
+            plan.repairs.push(update(&title, fields));
+            for line in plain(&super::plan(&plan, beside(width))).lines() {
+                prop_assert!(columns(line) <= width, "{} columns: {line:?}", columns(line));
+            }
+        }
+    }
 }
