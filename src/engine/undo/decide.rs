@@ -36,7 +36,7 @@ pub struct Left {
 }
 
 /// What is put back on one pair, or on one item without a link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Undo {
     /// The link as it is now.
     pub link: Option<LinkId>,
