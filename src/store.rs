@@ -19,6 +19,8 @@ mod postgres;
 mod record;
 mod schema;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
-    RouteName, Side, TaskGid, Timestamp, Waiting,
+    RepoName, RouteName, Side, TaskGid, Timestamp, Waiting,
 };
 use crate::provider::{Cursor, Requests};
 
@@ -197,6 +199,7 @@ pub struct PassStart {
 
 /// How a pass ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)] // Kept as JSON: what an older program left out is empty.
 pub struct PassEnd {
     /// `settled`, `drift`, `failed`, `refused`, `stopped`.
     pub outcome: String,
@@ -333,6 +336,8 @@ pub struct Record {
     pub link: Vec<NewLink>,
     /// Rows to change.
     pub change: Vec<(LinkId, LinkChange)>,
+    /// A repository by its id and the name it has now: links made under another name follow it.
+    pub rename: Option<(i64, RepoName)>,
     /// Pairs to unmake, with the reason for the tombstone.
     pub unlink: Vec<(LinkId, String)>,
     /// Intents that are settled.

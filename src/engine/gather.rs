@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, EngineError, Planned, Wake};
-use crate::model::{BySide, Item, ItemKey, LinkId, LinkStatus, Place, Side, Timestamp};
+use crate::model::{BySide, Item, ItemKey, LinkId, LinkStatus, Native, Place, RepoName, Side, Timestamp};
 use crate::provider::{Changes, Cursor, Found, Halt, ProviderError, Remedy};
 use crate::reconcile::{
     Claim, PairPlan, PairSeen, Plan, Sight, Skip, Strangers, fingerprint, plan_pair, plan_strangers, stays_alone,
@@ -69,6 +69,8 @@ struct Gathering<'a> {
     parked: BTreeSet<ItemKey>,
     read_failures: u32,
     more: bool,
+    /// Once an issue was seen: the name its repository has now and the one our links know, if they differ.
+    renamed: Option<Option<(RepoName, RepoName)>>,
     plan: Plan,
     closing: Record,
     messages: Vec<String>,
@@ -95,6 +97,7 @@ impl Engine {
             parked: self.parked_keys()?,
             read_failures: 0,
             more: false,
+            renamed: None,
             plan: Plan::new(self.route.clone()),
             closing: Record::default(),
             messages: Vec::new(),
@@ -234,8 +237,11 @@ impl Gathering<'_> {
     }
 
     /// Keeps what needs a decision, forgets the rest.
-    fn take(&mut self, side: Side, items: Vec<Item>) -> Result<(), EngineError> {
+    fn take(&mut self, side: Side, mut items: Vec<Item>) -> Result<(), EngineError> {
         let engine = self.engine;
+        for item in &mut items {
+            self.known_name(item)?;
+        }
         let keys: Vec<ItemKey> = items.iter().map(|item| item.key.clone()).collect();
         let briefs = by_item(side, engine.store.briefs(&engine.route, &keys)?);
         for item in items {
@@ -243,6 +249,45 @@ impl Gathering<'_> {
                 Some(brief) => self.linked(side, brief, item),
                 None => self.stranger(item),
             }
+        }
+        Ok(())
+    }
+
+    /// Speaks of an issue by the name under which our links know its repository; a new name is kept with
+    /// the closing record, so that the next pass knows it.
+    fn known_name(&mut self, item: &mut Item) -> Result<(), EngineError> {
+        let (ItemKey::Issue(issue), Native::Issue { repo_id, .. }) = (&mut item.key, &item.native) else {
+            return Ok(());
+        };
+        if self.renamed.is_none() {
+            let known = self.engine.store.repo_name(&self.engine.route, *repo_id)?;
+            if known.is_none()
+                && let Some(before) = self.engine.store.repo_id(&self.engine.route, &issue.repo)?
+                && before != *repo_id
+            {
+                // A new repository under an old name: its numbers mean other issues.
+                return Err(EngineError::Provider {
+                    side: Side::Forge,
+                    error: ProviderError::Denied {
+                        doing: format!("compare {} with its links", issue.repo),
+                        why: format!(
+                            "this is another repository than the one that was linked (id {repo_id}, was {before}); name \
+                             the right one in the configuration, or let go of the old pairs (`evenkeel links remove`)"
+                        ),
+                    },
+                });
+            }
+            let renamed = known.filter(|known| *known != issue.repo).map(|known| (issue.repo.clone(), known));
+            if let Some((now, known)) = &renamed {
+                self.messages.push(format!("{known} is now called {now}; its links follow"));
+                self.closing.rename = Some((*repo_id, now.clone()));
+            }
+            self.renamed = Some(renamed);
+        }
+        if let Some(Some((now, known))) = &self.renamed
+            && issue.repo == *now
+        {
+            issue.repo = known.clone();
         }
         Ok(())
     }
@@ -347,7 +392,10 @@ impl Gathering<'_> {
             Ok(found) => {
                 self.read_failures = 0;
                 Ok(match found {
-                    Found::Here(item) => Sight::Shown(item),
+                    Found::Here(mut item) => {
+                        self.known_name(&mut item)?;
+                        Sight::Shown(item)
+                    }
                     Found::Moved(to) => Sight::Moved(to),
                     Found::Gone => Sight::Absent,
                     Found::Unseen(why) => Sight::Unseen(why),

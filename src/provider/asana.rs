@@ -6,34 +6,30 @@
 //! Known and accepted: renamed sections, tags and people move no task, so filters on their names see the new
 //! name at the next sweep; edits of comments are not looked at.
 
+mod feed;
+mod listing;
+mod tags;
 mod wire;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
-use self::wire::{Enveloped, Events, Named, Page, Project, Read, Story, Task, touch};
-use super::call::{Ask, Caller, Connection, Service, encoded, garbled, server_time};
+use self::feed::{Place, Stream};
+use self::wire::{Enveloped, Named, Project, Read, Task};
+use super::call::{Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
-use super::pace::Weight;
 use super::words as text;
-use super::{
-    Changes, Cursor, Draft, Finding, Found, Halt, Observe, ProviderError, Requests, Sink, Write, finding, json,
-};
-use crate::clock::{earlier, lock};
+use super::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderError, Requests, Sink, Write, finding};
+use crate::clock::earlier;
 use crate::model::{
-    Assignees, Change, FieldPolicy, Item, ItemKey, Native, ProjectGid, Rules, Side, Status, TaskGid, Timestamp,
+    Assignees, Change, FieldPolicy, Item, ItemKey, ProjectGid, Rules, Side, Status, TaskGid, Timestamp,
 };
 
 /// Objects on a page; Asana allows 1 to 100.
 const PAGE: usize = 100;
-/// Pages of one listing at most: a million tasks. More is a listing that does not end.
-const PAGES_MAX: usize = 10_000;
-/// Answers of `/events` read in a row (at most 100 events each); beyond that a sweep is cheaper.
-const EVENT_PAGES_MAX: usize = 200;
 /// Touched tasks that are left to be read one by one; above, one listing brings most of them.
 const TOUCHED_MAX: usize = 20;
 /// Looked back beyond the bound of a listing by time: clocks differ, and listings lag.
@@ -42,18 +38,6 @@ const OVERLAP: Duration = Duration::from_secs(60);
 const MARKED_OVERLAP: Duration = Duration::from_secs(300);
 /// The wait before a 404 is asked again.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// Tags remembered by name.
-const TAGS_MAX: usize = 10_000;
-
-/// Where the two streams of changes resume. Bound to the project it was made for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
-    project: ProjectGid,
-    /// The token of `/events`.
-    sync: String,
-    /// The moment, on Asana's clock, up to which `modified_since` was read.
-    belt_since: Timestamp,
-}
 
 /// The tasks of one Asana project.
 pub struct AsanaClient {
@@ -67,7 +51,7 @@ pub struct AsanaClient {
     tags: Mutex<HashMap<String, String>>,
 }
 
-/// What is asked of a task: no more than the rules need, for wide lists count against a cost limit (facts §2).
+/// What is asked of a task: no more than the rules need, for wide lists count against a cost limit (Asana, rate limits).
 fn fields(rules: &Rules) -> String {
     let filter = &rules.filter[Side::Tracker];
     let mut fields = vec![
@@ -145,159 +129,6 @@ impl AsanaClient {
         self.item_in(ask, response)?.ok_or_else(|| garbled(ask, "it shows a section where a task was written"))
     }
 
-    /// Lists tasks, page by page, into `each`; answers Asana's time when the listing began.
-    ///
-    /// An offset that expired (facts §1.5) starts the listing over, once: items may then come twice.
-    fn list(
-        &self,
-        doing: &str,
-        query: &str,
-        each: &mut dyn FnMut(Vec<Item>) -> Result<(), ProviderError>,
-    ) -> Result<Listed, ProviderError> {
-        match self.list_once(doing, query, each) {
-            Err(ProviderError::Refused { why, .. }) if why.contains("pagination token") => {
-                log::debug!("{doing}: the page token expired; starting over");
-                self.list_once(doing, query, each)
-            }
-            other => other,
-        }
-    }
-
-    fn list_once(
-        &self,
-        doing: &str,
-        query: &str,
-        each: &mut dyn FnMut(Vec<Item>) -> Result<(), ProviderError>,
-    ) -> Result<Listed, ProviderError> {
-        let first =
-            self.url(&format!("/tasks?project={}&limit={PAGE}&opt_fields={}{query}", self.project, self.fields));
-        let mut listed = Listed::default();
-        let mut seen = HashSet::new();
-        let mut url = first.clone();
-        for _ in 0..PAGES_MAX {
-            self.caller.stopped()?;
-            let ask = Ask::read(doing, url);
-            let response = self.caller.send(&ask)?;
-            listed.began.get_or_insert_with(|| self.time_of(&response));
-            let (items, next) = self.page(&ask, &response, &mut listed)?;
-            listed.items += u64::try_from(items.len()).unwrap_or(u64::MAX);
-            each(items)?;
-            let Some(offset) = next else { return Ok(listed) };
-            url = format!("{first}&offset={}", encoded(&offset));
-            if !seen.insert(offset) {
-                return Err(garbled(&ask, "its pages run in a circle"));
-            }
-        }
-        Err(garbled(&Ask::read(doing, first), format!("it has more than {PAGES_MAX} pages")))
-    }
-
-    /// The items of one page and where the list goes on. Tasks that cannot be understood are left out and named.
-    fn page(
-        &self,
-        ask: &Ask<'_>,
-        response: &Response,
-        listed: &mut Listed,
-    ) -> Result<(Vec<Item>, Option<String>), ProviderError> {
-        let page = match json::decode::<Page<Task>>(&response.body) {
-            Ok(page) => page,
-            // The usual page fits as it is; only an odd one is taken apart entry by entry.
-            Err(_) => {
-                let page: Page<Value> = self.caller.decode(ask, response)?;
-                let all = page.data.len();
-                let (data, odd) = json::decode_each::<Task>(page.data);
-                if all > 0 && data.is_empty() {
-                    let why = odd.first().map(|odd| odd.why.as_str()).unwrap_or_default();
-                    return Err(garbled(ask, format!("none of its {all} tasks can be read: {why}")));
-                }
-                for odd in odd {
-                    let name = odd.id.as_deref().unwrap_or("without gid");
-                    log::warn!("{}: task {name} left out: {}", ask.doing, odd.why);
-                    listed.odd.extend(odd.id.and_then(|gid| gid.parse().ok()));
-                }
-                Page { data, next_page: page.next_page }
-            }
-        };
-        let mut items = Vec::with_capacity(page.data.len());
-        for task in page.data {
-            match task.read(&self.project, &self.rules.people) {
-                Ok(Read::Item(item)) => items.push(*item),
-                Ok(Read::Separator) => {}
-                Err(why) => log::warn!("{}: a task was left out: {why}", ask.doing),
-            }
-        }
-        Ok((items, page.next_page.map(|next| next.offset)))
-    }
-
-    /// A token of `/events` that starts now (facts §5.1: the first call is always answered 412).
-    fn fresh(&self) -> Result<Cursor, ProviderError> {
-        let ask = Ask::read(
-            format!("start following asana project {}", self.project),
-            self.url(&format!("/events?resource={}", self.project)),
-        )
-        .accept(&[412]);
-        let (events, response): (Events, _) = self.caller.get(&ask)?;
-        let sync = events.sync.ok_or_else(|| garbled(&ask, "it names no sync token"))?;
-        Ok(self.cursor(sync, self.time_of(&response)))
-    }
-
-    /// Asana's time at an answer; ours where it shows none.
-    fn time_of(&self, response: &Response) -> Timestamp {
-        server_time(response).unwrap_or_else(|| self.caller.now())
-    }
-
-    fn cursor(&self, sync: String, belt_since: Timestamp) -> Cursor {
-        let place = Place { project: self.project.clone(), sync, belt_since };
-        serde_json::to_string(&place).expect("three plain fields always serialise")
-    }
-
-    /// Reads the events since the place's token.
-    fn events(&self, place: &Place) -> Result<Stream, ProviderError> {
-        let mut moved = Moved { sync: place.sync.clone(), ..Moved::default() };
-        let mut seen = HashSet::from([moved.sync.clone()]);
-        for _ in 0..EVENT_PAGES_MAX {
-            self.caller.stopped()?;
-            let ask = Ask::read(
-                format!("read the events of asana project {}", self.project),
-                self.url(&format!("/events?resource={}&sync={}", self.project, encoded(&moved.sync))),
-            )
-            .accept(&[412]);
-            let (events, response): (Events, _) = self.caller.get(&ask)?;
-            if response.status == 412 {
-                return match events.sync {
-                    Some(sync) => Ok(Stream::Lost(self.cursor(sync, self.time_of(&response)))),
-                    None => Ok(Stream::Lost(self.fresh()?)),
-                };
-            }
-            for touch in events.data.iter().filter_map(touch) {
-                let at = touch.at.unwrap_or(place.belt_since);
-                moved.oldest = Some(moved.oldest.map_or(at, |oldest| oldest.min(at)));
-                moved.tasks.insert(touch.task);
-            }
-            let next = events.sync.ok_or_else(|| garbled(&ask, "it names no next sync token"))?;
-            let new = seen.insert(next.clone());
-            moved.sync = next;
-            if !events.has_more {
-                return Ok(Stream::Moved(moved));
-            }
-            if !new {
-                return Err(garbled(&ask, "its events run in a circle"));
-            }
-        }
-        log::info!("asana project {}: more events than a sweep would cost", self.project);
-        Ok(Stream::Lost(self.fresh()?))
-    }
-
-    /// The workspace of the project, asked for once.
-    fn workspace(&self) -> Result<&str, ProviderError> {
-        if let Some(known) = self.workspace.get() {
-            return Ok(known);
-        }
-        let ask = self.project_ask();
-        let (project, _): (Enveloped<Project>, _) = self.caller.get(&ask)?;
-        let gid = project.data.workspace.ok_or_else(|| garbled(&ask, "the project names no workspace"))?.gid.0;
-        Ok(self.workspace.get_or_init(|| gid))
-    }
-
     fn project_ask(&self) -> Ask<'static> {
         Ask::read(
             format!("read asana project {}", self.project),
@@ -305,127 +136,11 @@ impl AsanaClient {
         )
     }
 
-    /// The gid of the tag of that name, made if there is none.
-    ///
-    /// Names are compared without case. Typeahead is the only complete look-up (facts §8: a listing shows
-    /// only tags that stand on a visible task).
-    fn tag(&self, name: &str) -> Result<String, ProviderError> {
-        let folded = name.to_lowercase();
-        if let Some(gid) = lock(&self.tags).get(&folded) {
-            return Ok(gid.clone());
-        }
-        let workspace = self.workspace()?;
-        let ask = Ask::read(
-            "look up a tag in asana",
-            self.url(&format!(
-                "/workspaces/{workspace}/typeahead?resource_type=tag&count={PAGE}&opt_fields=name&query={}",
-                encoded(name)
-            )),
-        );
-        let (found, _): (Enveloped<Vec<Named>>, _) = self.caller.get(&ask)?;
-        let by = |fits: &dyn Fn(&str) -> bool| {
-            found.data.iter().find(|tag| tag.name.as_deref().is_some_and(fits)).map(|tag| tag.gid.0.clone())
-        };
-        let gid = match by(&|known| known == name).or_else(|| by(&|known| known.to_lowercase() == folded)) {
-            Some(gid) => gid,
-            None => {
-                let body = json!({"data": {"name": name, "workspace": workspace}});
-                let ask = Ask::write("make a tag in asana", Method::Post, self.url("/tags?opt_fields=name"), body);
-                let (tag, _): (Enveloped<Named>, _) = self.caller.get(&ask)?;
-                tag.data.gid.0
-            }
-        };
-        let mut tags = lock(&self.tags);
-        if tags.len() >= TAGS_MAX {
-            tags.clear();
-        }
-        tags.insert(folded, gid.clone());
-        Ok(gid)
-    }
-
     /// The one account a task can be assigned to: the first person with one, else the first unknown account.
     fn account<'a>(&'a self, assignees: &'a Assignees) -> Option<&'a str> {
         let known = assignees.known.iter().find_map(|name| self.rules.people.account(Side::Tracker, name));
         known.or_else(|| assignees.unknown.first().map(String::as_str))
     }
-
-    /// Adds and removes tags until the task carries `wanted`.
-    fn retag(&self, gid: &TaskGid, current: &Item, wanted: &BTreeSet<String>) -> Result<bool, ProviderError> {
-        let Native::Task { tags: carried } = &current.native else { return Ok(false) };
-        let same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
-        let mut moved = false;
-        let mut send = |action: &str, tag: String| {
-            moved = true;
-            let ask = Ask::write(
-                format!("change the tags of asana:{gid}"),
-                Method::Post,
-                self.url(&format!("/tasks/{gid}/{action}")),
-                json!({"data": {"tag": tag}}),
-            );
-            self.caller.send(&ask.about_item().weighing(Weight::Write))
-        };
-        for name in wanted.iter().filter(|name| !carried.keys().any(|known| same(known, name))) {
-            send("addTag", self.tag(name)?)?;
-        }
-        for (_, tag) in carried.iter().filter(|(known, _)| !wanted.iter().any(|name| same(known, name))) {
-            send("removeTag", tag.clone())?;
-        }
-        Ok(moved)
-    }
-
-    /// Every comment and record line of a task, until `found` says yes.
-    fn any_story(&self, gid: &TaskGid, found: impl Fn(&Story) -> bool) -> Result<bool, ProviderError> {
-        let first = self.url(&format!("/tasks/{gid}/stories?limit={PAGE}&opt_fields=text,html_text"));
-        let doing = format!("read the comments of asana:{gid}");
-        let mut url = first.clone();
-        let mut seen = HashSet::new();
-        for _ in 0..PAGES_MAX {
-            let ask = Ask::read(doing.as_str(), url).about_item();
-            let (page, _): (Page<Story>, _) = self.caller.get(&ask)?;
-            if page.data.iter().any(&found) {
-                return Ok(true);
-            }
-            let Some(next) = page.next_page else { return Ok(false) };
-            url = format!("{first}&offset={}", encoded(&next.offset));
-            if !seen.insert(next.offset) {
-                return Err(garbled(&ask, "its pages run in a circle"));
-            }
-        }
-        Err(garbled(&Ask::read(doing, first), format!("it has more than {PAGES_MAX} pages")))
-    }
-}
-
-/// What a listing brought besides its items.
-#[derive(Debug, Default)]
-struct Listed {
-    items: u64,
-    /// Asana's time when it began.
-    began: Option<Timestamp>,
-    /// Tasks that could not be understood.
-    odd: Vec<TaskGid>,
-}
-
-/// How reading the events ended.
-enum Stream {
-    /// All of them are read.
-    Moved(Moved),
-    /// The token is no longer good, or there are too many; the cursor that starts now.
-    Lost(Cursor),
-}
-
-/// What the events say.
-#[derive(Debug, Default)]
-struct Moved {
-    /// The token for the next time.
-    sync: String,
-    tasks: BTreeSet<TaskGid>,
-    /// When the oldest of them was touched.
-    oldest: Option<Timestamp>,
-}
-
-/// Gives items to the engine's sink.
-fn pour(sink: Sink<'_>) -> impl FnMut(Vec<Item>) -> Result<(), ProviderError> {
-    |items| if items.is_empty() { Ok(()) } else { sink(items).map_err(|Halt| ProviderError::Halted) }
 }
 
 impl Observe for AsanaClient {
@@ -451,10 +166,10 @@ impl Observe for AsanaClient {
                 Some(oldest) => oldest.min(place.belt_since),
                 None => place.belt_since,
             };
-            let query = format!("&modified_since={}", encoded(&earlier(since, OVERLAP).to_string()));
+            let scope = self.modified_since(earlier(since, OVERLAP));
             let doing = format!("list what changed in asana project {}", self.project);
             let mut pour = pour(sink);
-            let listed = self.list(&doing, &query, &mut |items| {
+            let listed = self.list(&doing, &scope, &mut |items| {
                 for item in &items {
                     if let ItemKey::Task(gid) = &item.key {
                         moved.tasks.remove(gid);
@@ -473,7 +188,19 @@ impl Observe for AsanaClient {
 
     fn sweep(&self, sink: Sink<'_>) -> Result<u64, ProviderError> {
         let doing = format!("list the tasks of asana project {}", self.project);
-        Ok(self.list(&doing, "", &mut pour(sink))?.items)
+        let mut pour = pour(sink);
+        match self.list(&doing, &format!("project={}", self.project), &mut pour) {
+            // Very large projects end in a 400 that says so, even when paged (Asana, errors).
+            Err(ProviderError::Refused { why, .. }) if why.contains("truncated") => {
+                log::info!("{doing}: too many for one listing; listing its sections one by one");
+                let mut items = 0;
+                for section in self.sections()? {
+                    items += self.list(&doing, &format!("section={}", encoded(&section)), &mut pour)?.items;
+                }
+                Ok(items)
+            }
+            listed => Ok(listed?.items),
+        }
     }
 
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
@@ -494,10 +221,9 @@ impl Observe for AsanaClient {
 
     fn marked_since(&self, from: Timestamp) -> Result<Vec<Item>, ProviderError> {
         let from = earlier(from, MARKED_OVERLAP);
-        let query = format!("&modified_since={}", encoded(&from.to_string()));
         let doing = format!("look for tasks of ours in asana project {}", self.project);
         let mut marked = Vec::new();
-        self.list(&doing, &query, &mut |items| {
+        self.list(&doing, &self.modified_since(from), &mut |items| {
             marked.extend(items.into_iter().filter(|item| item.marker.is_some() && item.created_at >= from));
             Ok(())
         })?;
@@ -630,3 +356,6 @@ impl Write for AsanaClient {
         self.caller.send(&ask.about_item()).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,9 +20,10 @@ use serde::de::DeserializeOwned;
 use super::http::{Method, Request, Response, Transport, TransportError, USER_AGENT};
 use super::json;
 use super::pace::{Denied, Pace, Weight};
-use super::{ProviderError, Requests};
+use super::{Halt, ProviderError, Requests, Sink};
 use crate::clock::{Clock, Stop, Timestamp, lock, since};
 use crate::config::Secret;
+use crate::model::Item;
 
 /// How a client reaches its service. Cheap to clone; what is behind the `Arc`s is shared.
 #[derive(Clone)]
@@ -51,7 +52,7 @@ const TRIES: u32 = 4;
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The longest one call waits in all, for its turn, for limits and between tries; longer is `Busy`.
 const WAIT_MAX: Duration = Duration::from_secs(120);
-/// The wait after a limit that names none (`github-api` facts §6: "60 s then exponential").
+/// The wait after a limit that names none (GitHub, rate limits for the REST API: at least a minute, then exponential).
 const LIMIT_WAIT: Duration = Duration::from_secs(60);
 /// Longest message of a service that is shown, in characters.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -217,7 +218,7 @@ impl Caller {
                     match response.status {
                         200..=299 | 304 => return Ok(response),
                         status if ask.accept.contains(&status) => return Ok(response),
-                        // 424 is an answer of Asana's that looks like a mislabelled 429 (facts §1.6).
+                        // 424 stands in Asana's OpenAPI where every other operation has 429.
                         status @ (500..=599 | 408 | 424) => {
                             let told = retry_after(&response, self.now());
                             (format!("status {status} {}", self.message(&response)), true, told)
@@ -281,7 +282,7 @@ impl Caller {
     }
 
     /// How long to be quiet, if this answer says that a limit was met. GitHub says so with 403 as well as
-    /// with 429, and a 403 is also "no permission": headers and message tell them apart (facts §6).
+    /// with 429, and a 403 is also "no permission": headers and message tell them apart.
     fn limit(&self, response: &Response, limited: u32) -> Option<Duration> {
         let told = || retry_after(response, self.now());
         let unnamed = LIMIT_WAIT.saturating_mul(1 << limited.min(6));
@@ -382,12 +383,17 @@ impl Caller {
     }
 }
 
+/// Gives items to the engine's sink, page by page.
+pub fn pour(sink: Sink<'_>) -> impl FnMut(Vec<Item>) -> Result<(), ProviderError> {
+    |items| if items.is_empty() { Ok(()) } else { sink(items).map_err(|Halt| ProviderError::Halted) }
+}
+
 /// The answer to a call could not be understood.
 pub fn garbled(ask: &Ask<'_>, why: impl Into<String>) -> ProviderError {
     ProviderError::Garbled { doing: ask.doing.clone(), why: why.into() }
 }
 
-/// The error bodies of both services (`asana-api` facts §1.3, `github-api` facts §3).
+/// The error bodies of both services: Asana's `errors[].message`, GitHub's `message` and `errors[]`.
 #[derive(Deserialize)]
 struct Complaint {
     message: Option<serde_json::Value>,
@@ -454,3 +460,6 @@ pub fn encoded(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

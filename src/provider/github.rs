@@ -2,36 +2,33 @@
 //!
 //! Facts about the API are those of GitHub's OpenAPI description and guides. A renamed repository is
 //! followed through its redirects, and its issues then carry the new name; the repository's id in
-//! [`Native::Issue`] is what stays the same.
+//! [`Native::Issue`](crate::model::Native::Issue) is what stays the same.
 //!
 //! Known and accepted: deleted and transferred issues leave no trace in listings, only a direct read or a
 //! webhook tells; comments that are edited are not looked at.
 
 mod address;
+mod listing;
 mod wire;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use self::wire::{Comment, Issue, Repo};
-use super::call::{About, Ask, Caller, Connection, Service, encoded, garbled, server_time};
+use self::wire::{Issue, Repo};
+use super::call::{About, Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
 use super::words as text;
-use super::{
-    Changes, Cursor, Draft, Finding, Found, Halt, Observe, ProviderError, Requests, Sink, Write, finding, json,
-};
+use super::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderError, Requests, Sink, Write, finding};
 use crate::clock::{earlier, lock};
 use crate::model::{Assignees, Change, IssueRef, Item, ItemKey, RepoName, Rules, Side, Status, Timestamp};
 
 /// Issues on a page; GitHub caps at 100.
 const PAGE: usize = 100;
-/// Pages of one listing at most: a million issues. More is a listing that does not end.
-const PAGES_MAX: usize = 10_000;
-/// Listings may show the past for some minutes (facts §8); the watermark stays that far behind.
+/// Listings are read from copies that lag, reportedly by minutes on a bad day; the watermark stays that far behind.
 const OVERLAP: Duration = Duration::from_secs(300);
 /// A first page with more than this many rows moves the watermark. Below, it stays, so that the address
 /// and its ETag stay good and the next idle poll is answered 304.
@@ -40,7 +37,7 @@ const ROWS_KEPT: usize = PAGE / 2;
 const HOPS_MAX: usize = 5;
 /// Repositories remembered by name.
 const REPOS_MAX: usize = 1_000;
-/// The redirects of facts §4.
+/// What a renamed repository or a transferred issue is answered with.
 const REDIRECTS: &[u16] = &[301, 302, 307, 308];
 /// What a read of one issue understands itself.
 const READS: &[u16] = &[301, 302, 307, 308, 403, 404, 410, 451];
@@ -99,7 +96,7 @@ impl GithubClient {
     }
 
     /// Sends a call and follows its redirects by hand: only within our own origin, for the token goes along;
-    /// writes only through 307 and 308, which keep the method (facts §4).
+    /// writes only through 307 and 308, which keep the method.
     fn send<'a>(&self, mut ask: Ask<'a>) -> Result<(Ask<'a>, Response), ProviderError> {
         if ask.accept.is_empty() {
             ask = ask.accept(REDIRECTS);
@@ -168,83 +165,6 @@ impl GithubClient {
         issue.read(home, id, &self.rules.people).map_err(|why| garbled(ask, why))
     }
 
-    /// Lists issues, page by page, into `each`, pull requests left out.
-    fn list(
-        &self,
-        doing: &str,
-        query: &str,
-        etag: Option<&str>,
-        each: &mut dyn FnMut(Vec<Item>) -> Result<(), ProviderError>,
-    ) -> Result<Listed, ProviderError> {
-        let first = format!("{}/issues?state=all&per_page={PAGE}{query}", self.root_of(&self.repo));
-        let mut url = self.url(&first);
-        let mut listed = Listed::default();
-        let mut seen = HashSet::new();
-        for page in 0..PAGES_MAX {
-            self.caller.stopped()?;
-            let mut ask = Ask::read(doing, url);
-            ask.etag = etag.filter(|_| page == 0);
-            let (ask, response) = self.send(ask)?;
-            if page == 0 {
-                listed.now = server_time(&response);
-                listed.etag = response.header("etag").map(str::to_owned);
-                if response.status == 304 {
-                    listed.unchanged = true;
-                    return Ok(listed);
-                }
-            }
-            let items = self.page(&ask, &response, &mut listed)?;
-            listed.pages += 1;
-            listed.items += u64::try_from(items.len()).unwrap_or(u64::MAX);
-            each(items)?;
-            let Some(next) = response.header("link").and_then(address::next) else { return Ok(listed) };
-            url = address::same_origin(&self.caller.connection.base_url, next)
-                .ok_or_else(|| garbled(&ask, "its next page is on another host; check the base URL"))?;
-            if !seen.insert(url.clone()) {
-                return Err(garbled(&ask, "its pages run in a circle"));
-            }
-        }
-        Err(garbled(&Ask::read(doing, first), format!("it has more than {PAGES_MAX} pages")))
-    }
-
-    /// The items of one page. Issues that cannot be understood are left out and named.
-    fn page(&self, ask: &Ask<'_>, response: &Response, listed: &mut Listed) -> Result<Vec<Item>, ProviderError> {
-        let issues = match json::decode::<Vec<Issue>>(&response.body) {
-            Ok(issues) => issues,
-            // The usual page fits as it is; only an odd one is taken apart entry by entry.
-            Err(_) => {
-                let rows: Vec<Value> = self.caller.decode(ask, response)?;
-                let all = rows.len();
-                let (issues, odd) = json::decode_each::<Issue>(rows);
-                if all > 0 && issues.is_empty() {
-                    let why = odd.first().map(|odd| odd.why.as_str()).unwrap_or_default();
-                    return Err(garbled(ask, format!("none of its {all} issues can be read: {why}")));
-                }
-                for odd in odd {
-                    let name = odd.id.as_deref().unwrap_or("without number");
-                    log::warn!("{}: issue {name} left out: {}", ask.doing, odd.why);
-                    listed.rows += 1;
-                    listed.odd.extend(odd.id.and_then(|id| id.parse::<u64>().ok()).filter(|number| *number > 0));
-                }
-                issues
-            }
-        };
-        listed.rows += issues.len();
-        let mut items = Vec::with_capacity(issues.len());
-        for issue in issues {
-            listed.newest = listed.newest.max(Some(issue.updated_at));
-            if issue.is_pull_request() {
-                continue;
-            }
-            match self.item_from(ask, &self.repo, issue) {
-                Ok(item) => items.push(item),
-                Err(ProviderError::Garbled { why, .. }) => log::warn!("{}: an issue was left out: {why}", ask.doing),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(items)
-    }
-
     fn cursor(&self, since: Timestamp, etag: Option<String>) -> Cursor {
         let since = Timestamp::from_second(since.as_second()).unwrap_or(since);
         let place = Place { repo: self.repo.clone(), since, etag };
@@ -263,8 +183,15 @@ impl GithubClient {
         logins
     }
 
-    /// What was asked for and does not show in the answer: GitHub drops silently what the token may not set,
-    /// and the eleventh assignee (facts §3, §10).
+    /// Logs what was asked for and does not show in the answer, which the caller gets as it is: GitHub drops
+    /// silently what the token may not set, and the eleventh assignee.
+    fn say_dropped(&self, change: &Change, shown: &Item) {
+        let dropped = self.dropped(change, shown);
+        if !dropped.is_empty() {
+            log::warn!("{}: GitHub took it but left out {}", shown.key, dropped.join(", "));
+        }
+    }
+
     fn dropped(&self, change: &Change, shown: &Item) -> Vec<String> {
         let mut dropped = Vec::new();
         if let Some(status) = change.status.filter(|status| *status != shown.content.status) {
@@ -307,31 +234,7 @@ impl GithubClient {
     }
 }
 
-/// What a listing brought besides its items.
-#[derive(Debug, Default)]
-struct Listed {
-    items: u64,
-    pages: usize,
-    /// Everything on the pages, pull requests among it.
-    rows: usize,
-    /// Whether the first page was answered 304.
-    unchanged: bool,
-    /// The ETag of the first page.
-    etag: Option<String>,
-    /// The newest `updated_at` seen.
-    newest: Option<Timestamp>,
-    /// GitHub's time when it began.
-    now: Option<Timestamp>,
-    /// Issues that could not be understood.
-    odd: Vec<u64>,
-}
-
-/// Gives items to the engine's sink.
-fn pour(sink: Sink<'_>) -> impl FnMut(Vec<Item>) -> Result<(), ProviderError> {
-    |items| if items.is_empty() { Ok(()) } else { sink(items).map_err(|Halt| ProviderError::Halted) }
-}
-
-/// A status as GitHub takes it. The reason counts only when the state changes (facts §9).
+/// A status as GitHub takes it. The reason counts only when the state changes (GitHub OpenAPI, issues/update).
 fn set_status(data: &mut Map<String, Value>, status: Status) {
     let (state, reason) = match status {
         Status::Open => ("open", None),
@@ -425,27 +328,8 @@ impl Observe for GithubClient {
     }
 
     fn has_comment(&self, key: &ItemKey, text: &str) -> Result<bool, ProviderError> {
-        let issue = self.issue_of(key, "read the comments of")?;
         let wanted = text::canonical(text);
-        let doing = format!("read the comments of github:{issue}");
-        let mut url = self.issue_url(issue, &format!("/comments?per_page={PAGE}"));
-        let mut seen = HashSet::new();
-        for _ in 0..PAGES_MAX {
-            let (ask, response) = self.send(Ask::read(doing.as_str(), url).about_item())?;
-            let comments: Vec<Comment> = self.caller.decode(&ask, &response)?;
-            let found =
-                |comment: &Comment| text::canonical(comment.body.as_deref().unwrap_or_default()).contains(&wanted);
-            if comments.iter().any(found) {
-                return Ok(true);
-            }
-            let Some(next) = response.header("link").and_then(address::next) else { return Ok(false) };
-            url = address::same_origin(&self.caller.connection.base_url, next)
-                .ok_or_else(|| garbled(&ask, "its next page is on another host; check the base URL"))?;
-            if !seen.insert(url.clone()) {
-                return Err(garbled(&ask, "its pages run in a circle"));
-            }
-        }
-        Err(garbled(&Ask::read(doing, String::new()), format!("it has more than {PAGES_MAX} pages")))
+        self.any_comment(self.issue_of(key, "read the comments of")?, |body| text::canonical(body).contains(&wanted))
     }
 
     fn check(&self, now: Timestamp) -> Vec<Finding> {
@@ -536,9 +420,7 @@ impl Write for GithubClient {
             made => made?,
         };
         let asked = Change { labels: Some(content.labels.clone()), ..Change::default() };
-        if let Some(dropped) = self.dropped(&asked, &item).first() {
-            log::warn!("{}: GitHub left out {dropped}; the token may not set them", item.key);
-        }
+        self.say_dropped(&asked, &item);
         if content.status == Status::Open {
             return Ok(item);
         }
@@ -579,12 +461,8 @@ impl Write for GithubClient {
             return Ok(current.clone());
         }
         let item = self.patch(issue, data)?;
-        let dropped = self.dropped(change, &item);
-        if dropped.is_empty() {
-            return Ok(item);
-        }
-        let why = format!("GitHub took it but left out {}; check the token's permissions", dropped.join(", "));
-        Err(ProviderError::Refused { doing: format!("change github:{issue}"), status: 200, why })
+        self.say_dropped(change, &item);
+        Ok(item)
     }
 
     fn comment(&self, key: &ItemKey, text: &str) -> Result<(), ProviderError> {
@@ -594,3 +472,6 @@ impl Write for GithubClient {
         self.send(ask.about_item()).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

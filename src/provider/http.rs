@@ -97,7 +97,7 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: &Request, deadline: Duration) -> Result<Response, TransportError>;
 }
 
-/// Who we say we are; GitHub refuses requests without it (`github-api` facts §1).
+/// Who we say we are; GitHub answers 403 to requests without it.
 pub const USER_AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
 
 /// Idle connections kept per host: more than the threads that work on one service at a time.
@@ -330,3 +330,6 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

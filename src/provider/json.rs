@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 
+/// Longest explanation of what is wrong with an answer, in characters.
+const WHY_CHARS_MAX: usize = 200;
+
 /// Reads a body as `T`; unknown fields are ignored, nesting is limited by serde_json to 128.
 ///
 /// The error says where and what kind of thing was found, never what it said.
@@ -23,6 +26,7 @@ pub fn decode_each<T: DeserializeOwned>(entries: Vec<serde_json::Value>) -> (Vec
             Some(serde_json::Value::Number(number)) => Some(number.to_string()),
             _ => None,
         });
+        let id = id.filter(|id| id.len() <= 40 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         match serde_json::from_value(entry) {
             Ok(value) => fit.push(value),
             Err(error) => odd.push(Odd { id, why: hide_quoted(&error.to_string()) }),
@@ -50,14 +54,20 @@ fn describe(body: &[u8], error: &serde_json::Error) -> String {
     }
 }
 
-/// serde's messages quote the value found, which may be anybody's words.
+/// serde's messages quote the value found, which may be anybody's words: only where and what kind is kept.
 fn hide_quoted(message: &str) -> String {
-    let mut parts = message.splitn(2, '"');
-    let before = parts.next().unwrap_or_default();
-    match parts.next().and_then(|rest| rest.rsplit_once('"')) {
-        Some((_, after)) => format!("{before}\"…\"{after}"),
-        None => before.chars().take(200).collect(),
-    }
+    let masked = match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}…{}", message.get(..=first).unwrap_or_default(), message.get(last..).unwrap_or_default())
+        }
+        _ => message.to_owned(),
+    };
+    // The one message that quotes a value in the signs it uses for names of ours.
+    let masked = match masked.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, ")) {
+        Some((_, rest)) => format!("unknown variant, {rest}"),
+        None => masked,
+    };
+    masked.chars().filter(|sign| !sign.is_control()).take(WHY_CHARS_MAX).collect()
 }
 
 /// An identifier that may come as text or as a whole number.
@@ -117,8 +127,17 @@ mod tests {
             let why = decode::<Named>(body).expect_err(wanted);
             assert!(why.contains(wanted), "{why}");
         }
-        let why = decode::<Vec<i64>>(br#"["my \"secret\" words"]"#).expect_err("no numbers");
-        assert!(!why.contains("secret"), "{why}");
+        #[derive(Debug, Deserialize)]
+        enum Known {
+            A,
+        }
+        let secret = format!(r#"["my \"secret\" words `, {}"]"#, "x".repeat(100_000));
+        for why in [decode::<Vec<i64>>(secret.as_bytes()).map(drop), decode::<Vec<Known>>(secret.as_bytes()).map(drop)]
+        {
+            let why = why.expect_err("neither a number nor a known word");
+            assert!(!why.contains("secret") && why.len() < 300, "{why}");
+        }
+        assert!(decode::<Known>(br#""A""#).is_ok());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The limits are counted over sliding windows, so no pattern of calls ever puts more into any window than
 //! the service allows; a bucket of tokens would let twice as much through around a refill. Pure core
-//! ([`Ledger`]) over milliseconds; [`Pace`] adds the lock, the clock and the waiting.
+//! (`Ledger`) over milliseconds; [`Pace`] adds the lock, the clock and the waiting.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -69,13 +69,13 @@ impl Drop for Ticket<'_> {
 }
 
 impl Pace {
-    /// Asana: requests a minute per token, 50 reads and 15 writes in flight (`asana-api` facts §2).
+    /// Asana: requests a minute per token, 50 reads and 15 writes in flight (Asana, rate limits).
     pub fn asana(network: &Network) -> Self {
         let requests = Window::new(network.asana_per_minute, Duration::from_secs(60), [1, 1, 1]);
         Self(Mutex::new(Ledger::new(vec![requests], [50, 15])))
     }
 
-    /// GitHub: points a minute, creations a minute and an hour (`github-api` facts §6). At most 100 requests
+    /// GitHub: points a minute, creations a minute and an hour (GitHub, rate limits for the REST API). At most 100 requests
     /// may be in flight; half of that leaves room for other programs of the same account.
     pub fn github(network: &Network) -> Self {
         let minute = Duration::from_secs(60);

@@ -25,11 +25,15 @@ pub fn network() -> Network {
     }
 }
 
-type Answer = Result<Response, TransportError>;
+/// What a transport answers.
+pub type Answer = Result<Response, TransportError>;
+
+/// How a script finds its answer.
+type Rule = Box<dyn Fn(usize, &Request) -> Answer + Send + Sync>;
 
 /// Answers each request by asking a function, and remembers what was asked.
 pub struct Script {
-    answer: Box<dyn Fn(usize, &Request) -> Answer + Send + Sync>,
+    answer: Rule,
     asked: Mutex<Vec<Request>>,
 }
 

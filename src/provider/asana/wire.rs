@@ -1,6 +1,6 @@
 //! The shapes of Asana's JSON that we read, and how a task becomes an item. Pure.
 //!
-//! Only what is needed is required; everything else may be missing, null or new (`asana-api` facts §1.4, §3).
+//! Only what is needed is required; everything else may be missing, null or new (Asana OpenAPI, `TaskResponse`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -198,7 +198,7 @@ pub struct Touch {
 /// Reduces one event to the task it may have touched; what says nothing about a task of the project, or
 /// cannot be understood, is `None` (the sweep makes up for it).
 ///
-/// | event (`asana-api` facts §5.3) | touches |
+/// | event (Asana OpenAPI, tag Events) | touches |
 /// | --- | --- |
 /// | a task changed, deleted, undeleted | the task |
 /// | a task added to or removed from a project or section | the task |

@@ -1,7 +1,7 @@
 //! The shapes of GitHub's JSON that we read, and how an issue becomes an item. Pure.
 //!
-//! Only what is needed is required; newer fields and those of other editions may be missing (`github-api`
-//! facts §9, §15).
+//! Only what is needed is required; newer fields and those of other editions may be missing
+//! (GitHub OpenAPI, schema `issue`).
 
 use std::collections::BTreeSet;
 
