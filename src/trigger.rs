@@ -46,8 +46,12 @@ pub enum ExitReason {
 /// takes, shorter than `TimeoutStopSec` in the unit, after which systemd would kill the process.
 pub const GRACE: Duration = Duration::from_secs(30);
 
-/// How often the state is passed on and, without systemd's wish, nothing else happens.
+/// How often what the worker said is passed on, unless the watchdog wants it oftener.
 const PULSE: Duration = Duration::from_secs(5);
+
+/// Calls that may pass between two beats, each as long as its time limit: a re-read, a write, a look at
+/// what became of it.
+const CALLS_PER_BEAT: u32 = 3;
 
 /// How long the worker waits for the bell before it looks around; the bell itself wakes it at once.
 const WAIT: Duration = Duration::from_secs(3_600);
@@ -131,7 +135,10 @@ where
                     shared.bell.ring(Ring::Forced);
                 }
             },
-            _ = pulse.tick() => manager.pulse(&shared.heart, watchdog),
+            _ = pulse.tick() => {
+                let patience = lock(&shared.config).network.call_timeout * CALLS_PER_BEAT;
+                manager.pulse(&shared.heart, watchdog, patience);
+            }
             () = until(deadline) => break ExitReason::Overdue,
         }
     };

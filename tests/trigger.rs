@@ -271,7 +271,8 @@ fn the_watchdog_is_fed_while_the_work_rests_and_not_while_it_hangs() {
     rests.signal("TERM");
     rests.ends("Stopped");
 
-    let mut hangs = Served::start("hangs", QUIET, limit);
+    let impatient = format!("{QUIET}[network]\ncall_timeout_seconds = 1\nconnect_timeout_seconds = 1\n");
+    let mut hangs = Served::start("hangs", &impatient, limit);
     assert_eq!(hangs.hear(), "run 1 [Poll] 8");
     // Silence of ten watchdog periods is the sign looked for.
     assert_eq!(beats(&hangs, Duration::from_secs(3)), None, "a service that hangs is not");

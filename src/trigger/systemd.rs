@@ -34,17 +34,19 @@ impl Manager {
         self.tell(&[NotifyState::Stopping, NotifyState::Status("finishing the repair in hand")]);
     }
 
-    /// Passes on what the worker said, and feeds the watchdog if the work gets on.
-    pub(super) fn pulse(&mut self, heart: &Heart, watchdog: Option<Duration>) {
+    /// Passes on what the worker said, and feeds the watchdog if the work gets on. Work may be silent
+    /// for `patience`, or for as long as systemd bears silence, whichever is longer.
+    pub(super) fn pulse(&mut self, heart: &Heart, watchdog: Option<Duration>, patience: Duration) {
         if let Some(status) = heart.take_status() {
             self.tell(&[NotifyState::Status(&status)]);
         }
         let Some(limit) = watchdog else { return };
-        if heart.beats(Instant::now(), limit) {
+        let patience = patience.max(limit);
+        if heart.beats(Instant::now(), patience) {
             self.silent = false;
             self.tell(&[NotifyState::Watchdog]);
         } else if !std::mem::replace(&mut self.silent, true) {
-            let seconds = limit.as_secs();
+            let seconds = patience.as_secs();
             log::error!("no progress for {seconds} s: the watchdog is no longer fed and will restart the service");
         }
     }
