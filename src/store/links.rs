@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
+use super::among::{LONGEST, among};
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{links, tombstones};
@@ -140,18 +141,18 @@ impl Store {
         let (tasks, issues) = split(keys);
         let rows = self.backend.read(format_args!("route {route}: looking up {} items", keys.len()), |conn| {
             let mut rows: Vec<BriefRow> = Vec::with_capacity(keys.len());
-            for tasks in tasks.chunks(CHUNK) {
+            for tasks in tasks.chunks(LONGEST) {
                 rows.extend::<Vec<BriefRow>>(on!(conn, |c| briefs!()
                     .filter(links::route.eq(route.as_str()))
-                    .filter(links::task.eq_any(tasks))
+                    .filter(among(links::task, tasks))
                     .load(c))?);
             }
             for (repo, numbers) in &issues {
-                for numbers in numbers.chunks(CHUNK) {
+                for numbers in numbers.chunks(LONGEST) {
                     rows.extend::<Vec<BriefRow>>(on!(conn, |c| briefs!()
                         .filter(links::route.eq(route.as_str()))
                         .filter(links::repo_key.eq(repo))
-                        .filter(links::number.eq_any(numbers))
+                        .filter(among(links::number, numbers))
                         .load(c))?);
                 }
             }
