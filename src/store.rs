@@ -37,8 +37,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BySide, Content, Field, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId, RouteName,
-    Side, TaskGid, Timestamp, Waiting,
+    BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
+    RepoName, RouteName, Side, TaskGid, Timestamp, Waiting,
 };
 use crate::provider::{Cursor, Requests};
 
@@ -238,19 +238,6 @@ pub struct Pass {
     pub end: Option<PassEnd>,
 }
 
-/// One value of one field before and after, as it stood on a side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldChange {
-    /// Which field.
-    pub field: Field,
-    /// What stood there, whole; JSON so that sets and dates stay what they are.
-    pub before: serde_json::Value,
-    /// What stands there now.
-    pub after: serde_json::Value,
-    /// Why this value.
-    pub why: String,
-}
-
 /// A history entry to be appended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewEntry {
@@ -357,6 +344,8 @@ pub struct Record {
     pub link: Vec<NewLink>,
     /// Rows to change.
     pub change: Vec<(LinkId, LinkChange)>,
+    /// A repository by its id and the name it has now: links made under another name follow it.
+    pub rename: Option<(i64, RepoName)>,
     /// Pairs to unmake, with the reason for the tombstone.
     pub unlink: Vec<(LinkId, String)>,
     /// Intents that are settled.

@@ -9,7 +9,9 @@ use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{links, tombstones};
 use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, columns};
-use crate::model::{BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RouteName, TaskGid, Timestamp};
+use crate::model::{
+    BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid, Timestamp,
+};
 
 /// Keys or rows in one statement: far below SQLite's 32,766 parameters, even with 16 columns a row.
 const CHUNK: usize = 500;
@@ -128,6 +130,37 @@ fn split(keys: &[ItemKey]) -> (Vec<&str>, BTreeMap<String, Vec<i64>>) {
 }
 
 impl Store {
+    /// The name under which a route's links know a repository, by the id that survives a rename.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn repo_name(&self, route: &RouteName, repo_id: i64) -> Result<Option<RepoName>, StoreError> {
+        self.backend.read(format_args!("route {route}: looking up a repository"), |conn| {
+            let name: Option<String> = on!(conn, |c| links::table
+                .select(links::repo)
+                .filter(links::repo_id.eq(repo_id))
+                .filter(links::route.eq(route.as_str()))
+                .first(c)
+                .optional())?;
+            name.map(|name| columns::parse(format_args!("repository {repo_id}"), &name)).transpose()
+        })
+    }
+
+    /// The id of the repository that a route's links know under a name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn repo_id(&self, route: &RouteName, name: &RepoName) -> Result<Option<i64>, StoreError> {
+        self.backend.read(format_args!("route {route}: looking up repository {name}"), |conn| {
+            Ok(on!(conn, |c| links::table
+                .select(links::repo_id)
+                .filter(links::repo_key.eq(name.folded()))
+                .filter(links::route.eq(route.as_str()))
+                .first(c)
+                .optional())?)
+        })
+    }
+
     /// The links of a route that hold any of these items, whatever their status, each once, in the order of their ids.
     ///
     /// One indexed query for up to 500 tasks and one for up to 500 issues of a repository.
@@ -549,6 +582,22 @@ pub(super) fn update(
             .set(&row)
             .execute(c))?;
     if changed == 1 { Ok(()) } else { Err(missing(route, id)) }
+}
+
+/// Gives all links of a repository on a route its new name.
+pub(super) fn rename(
+    conn: &mut Conn<'_>,
+    route: &RouteName,
+    repo_id: i64,
+    name: &RepoName,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    on!(conn, |c| diesel::update(
+        links::table.filter(links::repo_id.eq(repo_id)).filter(links::route.eq(route.as_str()))
+    )
+    .set((links::repo.eq(name.as_str()), links::repo_key.eq(name.folded()), links::updated_at.eq(columns::millis(now))))
+    .execute(c))?;
+    Ok(())
 }
 
 #[derive(Insertable)]

@@ -15,8 +15,18 @@ impl Store {
     /// `LostLease` when the lease is no longer ours, `AlreadyLinked` when a task or an issue would be in two links,
     /// `Failed` when a link to change is not there, and when the database fails. Nothing was written then.
     pub fn record(&self, lease: &Lease, record: &Record, now: Timestamp) -> Result<Recorded, StoreError> {
-        let Record { link, change, unlink, close_intents, clear_due, due, history: entries, cursors, notes: texts } =
-            record;
+        let Record {
+            link,
+            change,
+            rename,
+            unlink,
+            close_intents,
+            clear_due,
+            due,
+            history: entries,
+            cursors,
+            notes: texts,
+        } = record;
         let route = &lease.route;
         let mut linked_twice = false;
         let done = self.backend.write(format_args!("route {route}: recording a step"), |conn| {
@@ -30,6 +40,9 @@ impl Store {
             };
             let made: Vec<LinkId> =
                 paired().inspect_err(|fault: &super::error::Fault| linked_twice = fault.is_duplicate())?;
+            if let Some((repo_id, name)) = rename {
+                links::rename(conn, route, *repo_id, name, now)?;
+            }
             for (id, reason) in unlink {
                 links::remove(conn, route, *id, reason, now)?;
             }
