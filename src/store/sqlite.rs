@@ -158,6 +158,7 @@ struct Count {
 }
 
 /// Switches the file to the write-ahead log, for good; the first process does it for all.
+#[allow(clippy::disallowed_methods, reason = "two seconds at most, at start-up, and no clock is at hand")]
 fn use_wal(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let doing = format!("opening {}", url(path));
     for _ in 0..WAL_TRIES {
