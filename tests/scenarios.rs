@@ -462,9 +462,8 @@ impl Story {
             },
             "due" => asana.due(&self.task(&w[1]), Some(w[2].parse().expect("a date"))),
             "transfer" => {
-                let to = self.elsewhere.get_or_insert_with(|| {
-                    github.repository(&"acme/elsewhere".parse().expect("a name"))
-                });
+                let to =
+                    self.elsewhere.get_or_insert_with(|| github.repository(&"acme/elsewhere".parse().expect("a name")));
                 let to = to.name.clone();
                 let (repo, number) = self.issue(&w[1]);
                 github.transfer(&repo, number, &to);
@@ -584,7 +583,10 @@ impl Story {
                     }
                     "assignee" => {
                         let person = self.people.iter().find(|person| person.account.tracker == task.assignee);
-                        person.map_or_else(|| task.assignee.clone().unwrap_or_else(|| "nobody".into()), |p| p.name.clone())
+                        person.map_or_else(
+                            || task.assignee.clone().unwrap_or_else(|| "nobody".into()),
+                            |p| p.name.clone(),
+                        )
                     }
                     "comments" => task.comments.len().to_string(),
                     other => panic!("no field {other:?}"),
@@ -635,7 +637,11 @@ impl Story {
             }
         }
         let store = self.store();
-        assert!(store.intents(&"app".parse().expect("a name")).expect("intents").is_empty(), "{}: an open intent", self.name);
+        assert!(
+            store.intents(&"app".parse().expect("a name")).expect("intents").is_empty(),
+            "{}: an open intent",
+            self.name
+        );
         let verified = store.verify_history().expect("a history");
         assert!(matches!(verified, Verified::Whole { .. }), "{}: {verified:?}", self.name);
         // Nobody has two partners: every living marker names another task.
