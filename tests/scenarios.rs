@@ -468,7 +468,9 @@ impl Story {
                 let (repo, number) = self.issue(&w[1]);
                 github.transfer(&repo, number, &to);
             }
-            "rename-repo" => github.rename(&self.repo.name, &w[1].parse().expect("a name")),
+            "rename-repo" => {
+                github.rename_repository(&self.repo.name, &w[1]);
+            }
             "copy" => {
                 let (repo, number) = self.issue(&w[1]);
                 let original = self.sandbox.world().issue(&repo, number).expect("an issue");
