@@ -25,7 +25,10 @@ mod side;
 pub use ids::{
     IntentId, InvalidId, IssueNumber, IssueRef, ItemKey, LinkId, PassId, ProjectGid, RepoName, RouteName, TaskGid,
 };
-pub use item::{Assignees, Change, Content, Facts, Field, Fingerprint, Item, Marker, Native, Place, Status};
+pub(crate) use item::hex;
+pub use item::{
+    Assignees, Change, Content, Facts, Field, FieldChange, Fingerprint, Item, Marker, Native, Place, Status,
+};
 pub use link::{Link, LinkStatus, Waiting};
 pub use people::{People, Person};
 pub use rules::{Brakes, Creation, FieldPolicy, Filter, OnConflict, Policy, Rules};

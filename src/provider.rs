@@ -1,12 +1,20 @@
 //! What the engine asks of a tracker or a forge, and how a failure is sorted by its remedy.
 //!
 //! Reading and writing are separate traits, so that a plan cannot write even by mistake. Both sides
-//! share them: the engine addresses a provider by [`Side`](crate::model::Side), never by service.
+//! share them: the engine addresses a provider by [`Side`], never by service.
 
 pub mod asana;
+mod call;
+mod finding;
 pub mod github;
 pub mod http;
+mod json;
 pub mod pace;
+#[cfg(test)]
+mod testing;
+mod words;
+
+pub use call::Connection;
 
 use std::fmt;
 use std::time::Duration;
@@ -218,3 +226,6 @@ impl fmt::Display for ProviderError {
 }
 
 impl std::error::Error for ProviderError {}
+
+#[cfg(test)]
+mod tests;

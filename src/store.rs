@@ -2,24 +2,59 @@
 //!
 //! diesel over SQLite (embedded default) or PostgreSQL (several replicas); row types stay in here.
 //! Every pass writes through [`Store::record`]: one transaction, fenced by the pass's lease.
+//!
+//! Promised: a record is written whole or not at all, also when the process is killed or the disk is full; no task and
+//! no issue is in two links that are not retired; ids are never given out twice; the history has neither gaps nor forks.
+//! Not here: secrets, the clock (every moment is an argument), and retries, which are the caller's.
+//!
+//! A new column or table is a new folder in `migrations/sqlite` and in `migrations/postgres`, the columns in `schema`,
+//! and rows of the version before in `tests/support/rows`.
+
+mod among;
+mod backend;
+mod columns;
+mod dues;
+mod error;
+mod history;
+mod intents;
+mod leases;
+mod links;
+pub mod migrate;
+mod notes;
+mod open;
+mod passes;
+mod postgres;
+mod record;
+mod schema;
+mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BySide, Content, Field, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId, RouteName,
-    Side, TaskGid, Timestamp, Waiting,
+    BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
+    RepoName, RouteName, Side, TaskGid, Timestamp, Waiting,
 };
 use crate::provider::{Cursor, Requests};
+
+use backend::Backend;
+pub use error::StoreError;
+pub use leases::Held;
 
 /// The handle to the database; cheap to clone, safe to share between threads.
 ///
 /// Call it from ordinary threads only, never inside an async task.
 #[derive(Clone)]
-pub struct Store;
+pub struct Store {
+    backend: Arc<Backend>,
+    /// For a person; without a password.
+    url: String,
+}
 
 /// What a sweep needs of a link: small, so that hundreds of thousands cost little.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +140,20 @@ pub enum IntentKind {
     Comment,
 }
 
+impl IntentKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Issue, Self::Task, Self::Comment];
+
+    /// The word for it in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Issue => "issue",
+            Self::Task => "task",
+            Self::Comment => "comment",
+        }
+    }
+}
+
 /// An item waiting to be visited.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Due {
@@ -158,6 +207,7 @@ pub struct PassStart {
 
 /// How a pass ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)] // Kept as JSON: what an older program left out is empty.
 pub struct PassEnd {
     /// `settled`, `drift`, `failed`, `refused`, `stopped`.
     pub outcome: String,
@@ -186,19 +236,6 @@ pub struct Pass {
     pub ended_at: Option<Timestamp>,
     /// How it ended, if it did.
     pub end: Option<PassEnd>,
-}
-
-/// One value of one field before and after, as it stood on a side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldChange {
-    /// Which field.
-    pub field: Field,
-    /// What stood there, whole; JSON so that sets and dates stay what they are.
-    pub before: serde_json::Value,
-    /// What stands there now.
-    pub after: serde_json::Value,
-    /// Why this value.
-    pub why: String,
 }
 
 /// A history entry to be appended.
@@ -307,6 +344,8 @@ pub struct Record {
     pub link: Vec<NewLink>,
     /// Rows to change.
     pub change: Vec<(LinkId, LinkChange)>,
+    /// A repository by its id and the name it has now: links made under another name follow it.
+    pub rename: Option<(i64, RepoName)>,
     /// Pairs to unmake, with the reason for the tombstone.
     pub unlink: Vec<(LinkId, String)>,
     /// Intents that are settled.
@@ -329,52 +368,6 @@ pub struct Recorded {
     /// The links made, in the order asked.
     pub links: Vec<LinkId>,
 }
-
-/// A failure of the database: it ends the pass.
-#[derive(Debug)]
-#[allow(missing_docs, reason = "the names and the messages say it")]
-pub enum StoreError {
-    /// The database cannot be opened: what, why and what to do.
-    Open { url: String, why: String },
-    /// It was written by a newer program.
-    Newer { found: String, known: String },
-    /// Another process holds it for too long.
-    Locked { doing: String },
-    /// No room, or read-only.
-    ReadOnly { doing: String, why: String },
-    /// The lease is no longer ours; nothing was written.
-    LostLease { route: RouteName },
-    /// The pair, or one of its items, is linked already.
-    AlreadyLinked { task: TaskGid, issue: IssueRef },
-    /// What is kept could not be understood.
-    Garbled { what: String, why: String },
-    /// Anything else the database said.
-    Failed { doing: String, why: String },
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open { url, why } => write!(out, "opening the database {url}: {why}"),
-            Self::Newer { found, known } => write!(
-                out,
-                "the database has migration {found}, this program knows only up to {known}: install the newer program"
-            ),
-            Self::Locked { doing } => write!(out, "{doing}: the database is locked by another process; try again"),
-            Self::ReadOnly { doing, why } => write!(out, "{doing}: the database cannot be written: {why}"),
-            Self::LostLease { route } => {
-                write!(out, "route {route}: another process took over the lease; nothing was written")
-            }
-            Self::AlreadyLinked { task, issue } => {
-                write!(out, "linking asana:{task} with github:{issue}: one of them is linked already")
-            }
-            Self::Garbled { what, why } => write!(out, "reading {what} from the database: {why}"),
-            Self::Failed { doing, why } => write!(out, "{doing}: the database said: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// How long a lease is good for without renewal; a dead process's work is taken over after that.
 pub const LEASE: Duration = Duration::from_secs(60);

@@ -321,6 +321,19 @@ impl Change {
     }
 }
 
+/// One field of one item before and after a write, and why; values whole, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Which field.
+    pub field: Field,
+    /// What stood there.
+    pub before: serde_json::Value,
+    /// What stands there afterwards.
+    pub after: serde_json::Value,
+    /// Why this value.
+    pub why: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{BySide, Content, Field, Fingerprint, IssueRef, ItemKey, LinkId, RouteName, Side, TaskGid};
 
 /// What a link is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkStatus {
     /// Kept in step.

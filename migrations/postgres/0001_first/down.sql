@@ -1,0 +1,11 @@
+DROP TABLE leases;
+DROP TABLE notes;
+DROP TABLE cursors;
+DROP TABLE chain;
+DROP TABLE history;
+DROP FUNCTION history_refuses();
+DROP TABLE passes;
+DROP TABLE due;
+DROP TABLE intents;
+DROP TABLE tombstones;
+DROP TABLE links;

@@ -1,0 +1,12 @@
+DROP TABLE leases;
+DROP TABLE notes;
+DROP TABLE cursors;
+DROP TABLE chain;
+DROP TRIGGER history_is_not_shortened;
+DROP TRIGGER history_is_not_changed;
+DROP TABLE history;
+DROP TABLE passes;
+DROP TABLE due;
+DROP TABLE intents;
+DROP TABLE tombstones;
+DROP TABLE links;

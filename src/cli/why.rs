@@ -1,0 +1,299 @@
+//! `why`: explains one task or issue: its pair, who owns which field, what both sides say, what happens next.
+
+use std::fmt::Write as _;
+
+use super::args::WhyArgs;
+use super::item::{ago, route_of};
+use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
+use super::plan::render::{changes, shown};
+use super::{Context, Exit, Failure};
+use crate::engine::{Alone, Explained, FieldState, Next, Pair};
+use crate::model::{FieldPolicy, ItemKey, Side, Timestamp};
+use crate::reconcile::{Action, Repair, Write};
+
+/// Runs the command.
+pub(super) fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
+    let route = route_of(context, &args.item, args.route.as_ref())?;
+    let explained = context.engine(route)?.explain(&args.item)?;
+    let waits = explained.pair.as_ref().is_some_and(|pair| pair.fields.iter().any(|field| field.waiting.is_some()));
+    let exit = match &explained.next {
+        _ if waits || explained.due.iter().any(|due| due.parked_at.is_some()) => Exit::Drift,
+        Next::Nothing | Next::Leave { .. } => Exit::Settled,
+        Next::Repair { .. } | Next::Ask { .. } => Exit::Drift,
+    };
+    if context.out.json {
+        context.out.json(&serde_json::json!({ "route": route.name, "explained": explained }))?;
+        return Ok(exit);
+    }
+    let mut text = String::new();
+    render(&mut text, &explained, route.name.as_str(), context.out.width, context.clock.now());
+    context.out.text(&text)?;
+    Ok(exit)
+}
+
+fn render(text: &mut String, explained: &Explained, route: &str, width: usize, now: Timestamp) {
+    let plain = anstyle::Style::new();
+    match (&explained.pair, &explained.alone) {
+        (Some(pair), _) => render_pair(text, pair, route, width, now),
+        (None, Some(alone)) => render_alone(text, &explained.item, alone, route, width, now),
+        (None, None) => {}
+    }
+    for due in &explained.due {
+        let what = match due.parked_at {
+            Some(at) => format!(
+                "{} was parked {} as number {}: {}; `evenkeel parked retry {}` has it tried again",
+                due.item,
+                ago(at, now),
+                due.id,
+                due.last_error.as_ref().unwrap_or(&due.reason),
+                due.id
+            ),
+            None => format!(
+                "{} is due (not before {:.0}, {} attempts so far): {}",
+                due.item,
+                due.not_before,
+                due.attempts,
+                due.last_error.as_ref().unwrap_or(&due.reason)
+            ),
+        };
+        output::paragraph(text, YELLOW, 0, width, &what);
+    }
+    let _ = writeln!(text, "{}", paint(BOLD, "next"));
+    match &explained.next {
+        Next::Nothing => output::paragraph(text, GREEN, 2, width, "nothing to do: both sides are in step"),
+        Next::Repair { repair } => render_repair(text, repair, width),
+        Next::Ask { question } => {
+            output::paragraph(text, YELLOW, 2, width, &format!("a person must decide: {question}"))
+        }
+        Next::Leave { why } => output::paragraph(text, plain, 2, width, &format!("it is left alone: {why}")),
+    }
+}
+
+fn render_pair(text: &mut String, pair: &Pair, route: &str, width: usize, now: Timestamp) {
+    let title = pair.link.base.as_ref().map_or("", |base| base.title.as_str());
+    let _ = writeln!(text, "{}", paint(BOLD, output::cut(title, width)));
+    let names = format!("{} ↔ {}", pair.link.key(Side::Tracker), pair.link.key(Side::Forge));
+    let _ = writeln!(text, "{}", paint(CYAN, output::cut(&names, width)));
+    let about = format!(
+        "link {} on route {route}, {}, made {}",
+        pair.link.id,
+        pair.link.status,
+        ago(pair.link.created_at, now)
+    );
+    output::paragraph(text, DIM, 0, width, &about);
+    for (side, found) in pair.found.iter() {
+        if found != "there" {
+            output::paragraph(text, RED, 0, width, &format!("{}: {found}", pair.link.key(side)));
+        }
+    }
+    text.push('\n');
+    for field in &pair.fields {
+        render_field(text, field, width, now);
+    }
+}
+
+fn render_field(text: &mut String, state: &FieldState, width: usize, now: Timestamp) {
+    let owner = match state.owner {
+        FieldPolicy::Tracker => "asana owns it",
+        FieldPolicy::Forge => "github owns it",
+        FieldPolicy::Both => "both sides",
+        FieldPolicy::Off => "left alone",
+    };
+    let _ = writeln!(text, "{} {}", paint(BOLD, format_args!("{:<10}", state.field.as_str())), paint(DIM, owner));
+    let room = width.saturating_sub(22);
+    let mut row = |label: &str, value: &str, style: anstyle::Style, note: &str| {
+        let shown = shortened(value, room);
+        let _ = writeln!(text, "  {label:<8} {}{}", paint(style, shown), paint(style, note));
+    };
+    let plain = anstyle::Style::new();
+    if let Some(base) = &state.base {
+        row("agreed", &shown(base), DIM, "");
+    }
+    for side in Side::BOTH {
+        let Some(value) = &state.now[side] else { continue };
+        // Where nothing drifts, both show the base as well as they can.
+        let style = if state.drifts[side] { YELLOW } else { plain };
+        row(side.service(), &shown(value), style, if state.drifts[side] { "  (moved)" } else { "" });
+    }
+    if let Some(waiting) = &state.waiting {
+        let said = format!(
+            "waits for a person since {}: {}; make both sides say the same, or edit the one that shall stand",
+            ago(waiting.since, now),
+            waiting.why
+        );
+        output::paragraph(text, YELLOW, 2, width, &said);
+        for side in Side::BOTH {
+            let value = shortened(&waiting.said[side], room);
+            let _ = writeln!(text, "  {:<8} {value}", format!("{}?", side.service()));
+        }
+    }
+    if let Some(last) = &state.last_write {
+        let said = format!(
+            "last written {} to {} in pass {} by {}: {}",
+            ago(last.at, now),
+            last.item,
+            last.pass,
+            last.actor,
+            last.why
+        );
+        output::paragraph(text, DIM, 2, width, &said);
+    }
+}
+
+/// The first line that says something, with how many more there are.
+fn shortened(value: &str, room: usize) -> String {
+    let lines = value.lines().filter(|line| !line.trim().is_empty()).count();
+    let first = value.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+    if lines <= 1 {
+        return output::cut(first, room);
+    }
+    let more = format!(" (+{} lines)", lines - 1);
+    format!("{}{more}", output::cut(first, room.saturating_sub(more.len())))
+}
+
+fn render_alone(text: &mut String, item: &ItemKey, alone: &Alone, route: &str, width: usize, now: Timestamp) {
+    if let Some(title) = &alone.title {
+        let _ = writeln!(text, "{}", paint(BOLD, output::cut(title, width)));
+    }
+    let _ = writeln!(text, "{}", paint(CYAN, output::cut(&item.to_string(), width)));
+    output::paragraph(text, DIM, 0, width, &format!("not linked on route {route}; {}", alone.found));
+    if let Some(marker) = &alone.marker {
+        output::paragraph(text, DIM, 0, width, &format!("carries the marker of {}", marker.partner));
+    }
+    for stone in &alone.tombstones {
+        let said = format!(
+            "was paired with {} and let go of {}: {}",
+            match item {
+                ItemKey::Task(_) => ItemKey::Issue(stone.issue.clone()),
+                ItemKey::Issue(_) => ItemKey::Task(stone.task.clone()),
+            },
+            ago(stone.at, now),
+            stone.reason
+        );
+        output::paragraph(text, YELLOW, 0, width, &said);
+    }
+    if let Some(until) = alone.announced {
+        let said = format!("a partner was announced and its creation not answered; it is looked for until {until:.0}");
+        output::paragraph(text, YELLOW, 0, width, &said);
+    }
+    text.push('\n');
+}
+
+fn render_repair(text: &mut String, repair: &Repair, width: usize) {
+    let plain = anstyle::Style::new();
+    let said = match &repair.action {
+        Action::Create { from, .. } => format!("{} gets a new partner: {}", from.key, repair.cause),
+        Action::Join { items, .. } => {
+            format!("{} and {} become a pair: {}", items.tracker.key, items.forge.key, repair.cause)
+        }
+        Action::Update { .. } => format!("brought in step: {}", repair.cause),
+        Action::Retire { .. } => format!("closed, not erased: {}", repair.cause),
+        Action::Note { .. } => format!("nothing is written to either side: {}", repair.cause),
+    };
+    output::paragraph(text, plain, 2, width, &said);
+    let writes: Vec<&Write> = match &repair.action {
+        Action::Join { writes, .. } | Action::Update { writes, .. } => {
+            writes.iter().filter_map(|(_, write)| write.as_ref()).collect()
+        }
+        Action::Retire { write, .. } => write.iter().collect(),
+        Action::Create { .. } | Action::Note { .. } => Vec::new(),
+    };
+    for write in writes {
+        changes(text, write.item.side(), &write.fields, width);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::item::narrow::fits;
+    use super::*;
+    use crate::engine::LastWrite;
+    use crate::model::{BySide, Content, Field, Fingerprint, Link, LinkId, LinkStatus, Marker, PassId, Waiting};
+    use crate::store::{Due, Tombstone};
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_asked(
+            title in any::<String>(), why in any::<String>(), value in any::<String>(),
+            repo in "[a-z]{1,39}/[a-z]{1,100}", width in 60_usize..120,
+        ) {
+            let at: Timestamp = "2026-03-01T08:00:00Z".parse().expect("a time");
+            let item: ItemKey = format!("github:{repo}#1234567").parse().expect("an item");
+            let ItemKey::Issue(issue) = item.clone() else { unreachable!("it is an issue") };
+            let task: crate::model::TaskGid = "1204000000000017".parse().expect("a gid");
+            let route: crate::model::RouteName = "app".parse().expect("a name");
+            let waiting = Waiting {
+                base: None,
+                said: BySide { tracker: value.clone(), forge: value.clone() },
+                why: why.clone(),
+                since: at,
+            };
+            let last = LastWrite {
+                seq: 1, at, pass: PassId(7), item: item.clone(), why: why.clone(), actor: title.clone(),
+            };
+            let state = |field| FieldState {
+                field,
+                owner: FieldPolicy::Both,
+                base: Some(json!(value)),
+                now: BySide { tracker: Some(json!([value])), forge: Some(json!(value)) },
+                drifts: BySide { tracker: true, forge: false },
+                waiting: Some(waiting.clone()),
+                last_write: Some(last.clone()),
+            };
+            let link = Link {
+                id: LinkId(1),
+                route: route.clone(),
+                task: task.clone(),
+                issue: issue.clone(),
+                repo_id: 1,
+                issue_id: 1,
+                issue_node_id: String::new(),
+                status: LinkStatus::Active,
+                base: Some(Content { title: title.clone(), ..Content::default() }),
+                seen: BySide { tracker: None::<Fingerprint>, forge: None },
+                waiting: BTreeMap::new(),
+                created_at: at,
+                updated_at: at,
+            };
+            let due = Due {
+                id: 7, route, item: item.clone(), reason: why.clone(), not_before: at, attempts: 3,
+                last_error: Some(value.clone()), parked_at: Some(at), since: at,
+            };
+            let found = BySide { tracker: "there".to_owned(), forge: why.clone() };
+            let linked = Explained {
+                item: item.clone(),
+                pair: Some(Pair { link, found, fields: Field::ALL.map(state).to_vec() }),
+                alone: None,
+                next: Next::Ask { question: why.clone() },
+                due: vec![due],
+            };
+            let mut text = String::new();
+            render(&mut text, &linked, "app", width, at);
+            fits(&text, width);
+            let alone = Alone {
+                found: why.clone(),
+                title: Some(title),
+                marker: Some(Marker::naming(item.clone())),
+                tombstones: vec![Tombstone { task, issue, reason: why.clone(), at }],
+                announced: Some(at),
+            };
+            let lonely =
+                Explained { item, pair: None, alone: Some(alone), next: Next::Leave { why }, due: Vec::new() };
+            let mut text = String::new();
+            render(&mut text, &lonely, "app", width, at);
+            fits(&text, width);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_shown_by_its_first_line() {
+        assert_eq!(shortened("", 40), "");
+        assert_eq!(shortened("one", 40), "one");
+        assert_eq!(shortened("\n\none\ntwo\n\nthree", 40), "one (+2 lines)");
+    }
+}

@@ -1,0 +1,45 @@
+//! Open creations: what was announced and perhaps made, looked up by its marker before anything else.
+
+use std::time::Duration;
+
+use super::{Engine, EngineError};
+use crate::clock::{earlier, later};
+use crate::model::{IntentId, Item, ItemKey, Side, Timestamp};
+use crate::store::{Intent, IntentKind};
+
+/// The services' clocks and ours may differ by this much when a listing starts at an intent's time.
+const CLOCK_SLACK: Duration = Duration::from_secs(300);
+
+/// One open creation and what became of it, as far as the listings say.
+pub(super) struct OpenCreation {
+    pub(super) id: IntentId,
+    /// The item that gets a partner.
+    pub(super) source: ItemKey,
+    /// Until when it is looked for; listings lag, so not found now is not "was not made".
+    pub(super) until: Timestamp,
+    /// What carries its marker.
+    pub(super) found: Option<Item>,
+}
+
+/// Looks up every open creation of the route: one listing for each side concerned, none when none is open.
+pub(super) fn open_creations(engine: &Engine) -> Result<Vec<OpenCreation>, EngineError> {
+    let intents: Vec<Intent> =
+        engine.store.intents(&engine.route)?.into_iter().filter(|intent| intent.kind != IntentKind::Comment).collect();
+    let mut open = Vec::with_capacity(intents.len());
+    for side in Side::BOTH {
+        let made_here: Vec<&Intent> = intents.iter().filter(|intent| intent.source.side() != side).collect();
+        let Some(first) = made_here.iter().map(|intent| intent.opened_at).min() else { continue };
+        let listed = engine.providers[side]
+            .marked_since(earlier(first, CLOCK_SLACK))
+            .map_err(|error| EngineError::Provider { side, error })?;
+        for intent in made_here {
+            open.push(OpenCreation {
+                id: intent.id,
+                source: intent.source.clone(),
+                until: later(intent.tried_at, engine.patience.intent_grace),
+                found: listed.iter().find(|item| item.marker.as_ref() == Some(&intent.marker)).cloned(),
+            });
+        }
+    }
+    Ok(open)
+}

@@ -1,0 +1,241 @@
+//! Unlinked items: which belongs with which by marker or open intent, which gets a new partner, which
+//! is left alone and why.
+//!
+//! A marker is a claim, checked and not trusted: two items that claim one partner, or a claim on what
+//! is linked elsewhere, is a question and never a repair.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fields::{folded, view};
+use super::pair::plan_join;
+use super::plan::{Action, Plan, Question, Repair, Skip};
+use crate::model::{
+    BySide, Content, Field, FieldPolicy, Filter, IntentId, Item, ItemKey, Marker, Place, Rules, Side, Status, Timestamp,
+};
+
+/// What is known of an unlinked item's claim on a partner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The partner it names is linked with another item.
+    Taken(ItemKey),
+    /// The partner it names cannot be read now.
+    Unreadable(String),
+    /// The partner it names is gone for good.
+    Gone,
+}
+
+/// Everything the decision about unlinked items needs.
+#[derive(Debug, Clone, Default)]
+pub struct Strangers {
+    /// Unlinked items, each side's as observed; partners named by a claim among them.
+    pub items: BySide<Vec<Item>>,
+    /// Claims that cannot be followed, by claiming item.
+    pub claims: BTreeMap<ItemKey, Claim>,
+    /// Open creations: the item that gets a partner, the intent, and until when it is looked for.
+    pub intents: BTreeMap<ItemKey, (IntentId, Timestamp)>,
+    /// Pairs that a person unmade.
+    pub tombstones: BTreeSet<BySide<ItemKey>>,
+    /// Whether new partners may be made now: the other side was observed completely in this pass, so an
+    /// earlier partner of ours cannot have been overlooked.
+    pub may_create: bool,
+}
+
+/// Pairs what belongs together and plans new partners for the rest.
+pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan: &mut Plan) {
+    let Strangers { items, claims, intents, tombstones, may_create } = strangers;
+    let mut claimants: BTreeMap<ItemKey, Vec<ItemKey>> = BTreeMap::new();
+    let mut unmade: BTreeSet<ItemKey> = BTreeSet::new();
+    for item in items.tracker.iter().chain(&items.forge) {
+        if let Some(Marker { partner }) = &item.marker
+            && partner.side() != item.side()
+        {
+            if tombstones.contains(&pair_of(&item.key, partner)) {
+                unmade.insert(item.key.clone());
+            } else if !claims.contains_key(&item.key) {
+                claimants.entry(partner.clone()).or_default().push(item.key.clone());
+            }
+        }
+    }
+    for keys in claimants.values_mut() {
+        keys.sort();
+        keys.dedup();
+    }
+    let mut by_key: BTreeMap<ItemKey, Item> = BTreeMap::new();
+    for item in items.tracker.into_iter().chain(items.forge) {
+        by_key.insert(item.key.clone(), item);
+    }
+    let mut taken: BTreeSet<ItemKey> = BTreeSet::new();
+    for (partner, keys) in &claimants {
+        match keys.as_slice() {
+            [only] => {
+                // Both may claim each other, or have been joined from the other end already.
+                if taken.contains(only) || taken.contains(partner) {
+                    continue;
+                }
+                let (Some(one), Some(other)) = (by_key.get(only), by_key.get(partner)) else {
+                    plan.skip(Skip {
+                        item: only.clone(),
+                        why: format!("it names {partner} as its partner, which was not read in this pass"),
+                    });
+                    taken.insert(only.clone());
+                    continue;
+                };
+                // The marker must not be contradicted by the partner's own claim.
+                if let Some(back) = &other.marker
+                    && back.partner != *only
+                    && back.partner.side() == only.side()
+                {
+                    plan.questions.push(Question {
+                        link: None,
+                        item: only.clone(),
+                        what: format!("it names {partner} as its partner, which itself names {}", back.partner),
+                    });
+                    taken.insert(only.clone());
+                    taken.insert(partner.clone());
+                    continue;
+                }
+                taken.insert(only.clone());
+                taken.insert(partner.clone());
+                let intent = intents.get(partner).map(|(id, _)| *id);
+                let cause = if intent.is_some() {
+                    "an earlier creation had succeeded although its answer was lost".to_owned()
+                } else {
+                    format!("{only} carries the marker of {partner}")
+                };
+                let items = match only.side() {
+                    Side::Tracker => BySide { tracker: one.clone(), forge: other.clone() },
+                    Side::Forge => BySide { tracker: other.clone(), forge: one.clone() },
+                };
+                plan.repairs.push(plan_join(items, intent, cause, rules, now));
+            }
+            several => {
+                for key in several {
+                    taken.insert(key.clone());
+                    plan.questions.push(Question {
+                        link: None,
+                        item: key.clone(),
+                        what: format!(
+                            "{} items carry the marker of {partner} ({}): a copied text; link the right one with \
+                             `evenkeel links add` and take the marker out of the others",
+                            several.len(),
+                            several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                        ),
+                    });
+                }
+                taken.insert(partner.clone());
+            }
+        }
+    }
+    for (key, item) in by_key {
+        if taken.contains(&key) {
+            continue;
+        }
+        let skip = |why: String| Skip { item: key.clone(), why };
+        let side = key.side();
+        if let Some(claim) = claims.get(&key) {
+            match claim {
+                Claim::Taken(by) => plan.questions.push(Question {
+                    link: None,
+                    item: key.clone(),
+                    what: format!(
+                        "it carries the marker of an item that is linked with {by}: a copied text; take the marker out, \
+                         or link it with `evenkeel links add`"
+                    ),
+                }),
+                Claim::Unreadable(why) => plan.skip(skip(format!("the partner it names could not be read: {why}"))),
+                Claim::Gone => plan.skip(skip("the partner it names was deleted".to_owned())),
+            }
+        } else if unmade.contains(&key) || tombstones.iter().any(|pair| pair[side] == key) {
+            plan.skip(skip("somebody let go of this pair (`evenkeel links add` makes it again)".to_owned()));
+        } else if let Some((_, until)) = intents.get(&key) {
+            plan.skip(skip(format!(
+                "an earlier creation of its partner is still unanswered; it is looked for until {until:.0}"
+            )));
+        } else if let Some(why) = stays_alone(&item, rules) {
+            plan.skip(skip(why));
+        } else if !may_create {
+            plan.skip(skip("nothing is created until the other side was read completely".to_owned()));
+        } else {
+            plan.repairs.push(create(item, rules));
+        }
+    }
+}
+
+fn pair_of(one: &ItemKey, other: &ItemKey) -> BySide<ItemKey> {
+    match one.side() {
+        Side::Tracker => BySide { tracker: one.clone(), forge: other.clone() },
+        Side::Forge => BySide { tracker: other.clone(), forge: one.clone() },
+    }
+}
+
+/// Why an unlinked item gets no partner; `None` when it does.
+pub fn stays_alone(item: &Item, rules: &Rules) -> Option<String> {
+    let side = item.side();
+    if !rules.creation.from_side(side) {
+        return Some(format!("the route creates nothing for items of {} (`create`)", side.service()));
+    }
+    if item.place == Place::Left {
+        return Some("it is not in the route".to_owned());
+    }
+    unfit(item, &rules.filter[side])
+}
+
+/// Why a filter leaves an item out.
+fn unfit(item: &Item, filter: &Filter) -> Option<String> {
+    let Filter { sections, labels, fields, include_done } = filter;
+    let among = |wanted: &[String], found: Option<&str>| {
+        wanted.is_empty()
+            || found.is_some_and(|found| wanted.iter().any(|name| name.to_lowercase() == found.to_lowercase()))
+    };
+    if !among(sections, item.facts.section.as_deref()) {
+        return Some(format!(
+            "its section {:?} is not one of {sections:?}",
+            item.facts.section.as_deref().unwrap_or("")
+        ));
+    }
+    if !labels.is_empty() {
+        let wanted = folded(&labels.iter().cloned().collect());
+        if wanted.is_disjoint(&folded(&item.content.labels)) {
+            return Some(format!("it has none of the labels {labels:?}"));
+        }
+    }
+    for (name, value) in fields {
+        let found = item.facts.fields.iter().find(|(known, _)| known.to_lowercase() == name.to_lowercase());
+        if found.is_none_or(|(_, shown)| shown.to_lowercase() != value.to_lowercase()) {
+            return Some(format!("its field {name:?} is not {value:?}"));
+        }
+    }
+    if !include_done && item.content.status != Status::Open {
+        return Some("it was done before it was first seen (`include_done`)".to_owned());
+    }
+    None
+}
+
+/// A new partner that says what the item says, as far as the policy goes.
+fn create(item: Item, rules: &Rules) -> Repair {
+    let target = item.side().opposite();
+    let mut content = view(target, &item.content, &rules.people);
+    let on = |field| rules.policy.of(field) != FieldPolicy::Off;
+    let empty = Content::default();
+    for field in [Field::Assignees, Field::Labels, Field::Due] {
+        if !on(field) {
+            super::fields::assign(field, &empty, &mut content);
+        }
+    }
+    let cause = match item.side() {
+        Side::Tracker => "a new task".to_owned(),
+        Side::Forge => "a new issue".to_owned(),
+    };
+    let mut items = BySide { tracker: None, forge: None };
+    items[item.side()] = Some(item.key.clone());
+    let mut seen = BySide { tracker: None, forge: None };
+    seen[item.side()] = Some(super::fields::fingerprint(&item, &rules.policy));
+    Repair {
+        link: None,
+        items,
+        title: item.content.title.clone(),
+        cause,
+        action: Action::Create { from: Box::new(item), content: Box::new(content) },
+        seen,
+    }
+}

@@ -1,0 +1,126 @@
+//! The two databases behind one door: a query is written once and pasted into both arms.
+//!
+//! Each arm is compiled against its own back end, so that all of diesel works on both (upserts, batches, `RETURNING`),
+//! which its `MultiConnection` does not allow.
+
+use std::fmt;
+
+use diesel::SqliteConnection;
+use diesel::prelude::*;
+use r2d2::{ManageConnection, Pool, PooledConnection};
+use tempfile::TempDir;
+
+use super::error::{Fault, StoreError};
+use super::postgres::{PostgresConnection, PostgresManager};
+use super::sqlite::SqliteManager;
+
+/// Where the rows are.
+pub(super) enum Backend {
+    /// One file (or one piece of memory): a single writer, so that waiting is fair, and readers beside it.
+    Sqlite {
+        /// The only connection that writes.
+        write: Pool<SqliteManager>,
+        /// Readers; without any (in memory) the writer reads too.
+        read: Option<Pool<SqliteManager>>,
+        /// The copy that is being read in place of the file, until it is dropped.
+        _copy: Option<TempDir>,
+    },
+    /// A server.
+    Postgres(Pool<PostgresManager>),
+}
+
+/// A connection to either.
+pub(super) enum Conn<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    Postgres(&'a mut PostgresConnection),
+}
+
+/// Pastes a query into both arms; `$c` is the concrete connection.
+macro_rules! on {
+    ($conn:expr, |$c:ident| $query:expr) => {
+        match $conn {
+            $crate::store::backend::Conn::Sqlite(inner) => {
+                let $c: &mut diesel::SqliteConnection = inner;
+                $query
+            }
+            $crate::store::backend::Conn::Postgres(inner) => {
+                let $c: &mut $crate::store::postgres::PostgresConnection = inner;
+                $query
+            }
+        }
+    };
+}
+pub(super) use on;
+
+impl Backend {
+    /// Runs queries that only read.
+    pub(super) fn read<T>(
+        &self,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        match self {
+            Self::Sqlite { write, read, .. } => {
+                let mut conn = take(read.as_ref().unwrap_or(write), &doing)?;
+                body(&mut Conn::Sqlite(&mut conn))
+            }
+            Self::Postgres(pool) => body(&mut Conn::Postgres(&mut *take(pool, &doing)?)),
+        }
+        .map_err(|fault| fault.tell(&doing))
+    }
+
+    /// Runs queries in one transaction: all of it or, on any error, nothing.
+    ///
+    /// SQLite's transaction takes the write lock at once: a deferred one that reads before it writes fails with
+    /// "database is locked", whatever the time-out says, when somebody else wrote in between.
+    pub(super) fn write<T>(
+        &self,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        // Kept aside: on a full disk SQLite rolls back by itself, and diesel then speaks only of its own roll-back
+        // that found nothing to do.
+        let mut cause = None;
+        let mut keep = |fault: Fault| {
+            cause = Some(fault);
+            Fault::Database(diesel::result::Error::RollbackTransaction)
+        };
+        let done = match self {
+            Self::Sqlite { write, .. } => {
+                let mut guard = take(write, &doing)?;
+                let conn: &mut SqliteConnection = &mut guard;
+                conn.immediate_transaction(|conn| body(&mut Conn::Sqlite(conn)).map_err(&mut keep))
+            }
+            Self::Postgres(pool) => {
+                let mut guard = take(pool, &doing)?;
+                let conn: &mut PostgresConnection = &mut guard;
+                conn.transaction(|conn| body(&mut Conn::Postgres(conn)).map_err(&mut keep))
+            }
+        };
+        done.map_err(|fault| cause.unwrap_or(fault).tell(&doing))
+    }
+}
+
+/// Takes a connection from a pool, waiting at most as long as the pool was told.
+fn take<M: ManageConnection>(pool: &Pool<M>, doing: &dyn fmt::Display) -> Result<PooledConnection<M>, StoreError> {
+    pool.get().map_err(|error| {
+        let (doing, why) = (doing.to_string(), error.to_string());
+        // r2d2 appends the last error of connecting, if there was one; otherwise all connections were in use.
+        if why == "timed out waiting for connection" {
+            StoreError::Locked { doing }
+        } else {
+            StoreError::Failed { doing, why: format!("no connection: {why}") }
+        }
+    })
+}
+
+#[cfg(test)]
+impl Backend {
+    /// The writing connection of SQLite, for tests that look under the floor.
+    pub(super) fn writer(&self) -> PooledConnection<SqliteManager> {
+        match self {
+            Self::Sqlite { write, .. } => write.get().expect("a connection"),
+            Self::Postgres(_) => unreachable!("only asked of SQLite"),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Dues: items waiting to be visited, and the parked ones that wait for a person.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::dsl::case_when;
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+
+use super::backend::{Conn, on};
+use super::error::Fault;
+use super::schema::due;
+use super::{Due, NewDue, Store, StoreError, columns, leases};
+use crate::model::{ItemKey, RouteName, Timestamp};
+
+/// Rows or keys in one statement.
+const CHUNK: usize = 500;
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = due)]
+struct DueRow {
+    id: i64,
+    route: String,
+    item: String,
+    reason: String,
+    not_before: i64,
+    attempts: i64,
+    last_error: Option<String>,
+    parked_at: Option<i64>,
+    since: i64,
+}
+
+impl DueRow {
+    fn due(self) -> Result<Due, Fault> {
+        let Self { id, route, item, reason, not_before, attempts, last_error, parked_at, since } = self;
+        let what = format_args!("due item {id}");
+        Ok(Due {
+            id,
+            route: columns::parse(what, &route)?,
+            item: columns::parse(what, &item)?,
+            reason,
+            not_before: columns::moment(what, not_before)?,
+            attempts: columns::count(what, attempts)?,
+            last_error,
+            parked_at: columns::moment_if(what, parked_at)?,
+            since: columns::moment(what, since)?,
+        })
+    }
+}
+
+fn into_dues(rows: Vec<DueRow>) -> Result<Vec<Due>, Fault> {
+    rows.into_iter().map(DueRow::due).collect()
+}
+
+impl Store {
+    /// The items of a route that may be visited at `now`: not parked, longest due first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn due(&self, route: &RouteName, now: Timestamp, limit: u32) -> Result<Vec<Due>, StoreError> {
+        self.backend.read(format_args!("route {route}: reading what is due"), |conn| {
+            let rows: Vec<DueRow> = on!(conn, |c| due::table
+                .select(DueRow::as_select())
+                .filter(due::route.eq(route.as_str()))
+                .filter(due::parked_at.is_null())
+                .filter(due::not_before.le(columns::millis(now)))
+                .order((due::not_before, due::id))
+                .limit(i64::from(limit))
+                .load(c))?;
+            into_dues(rows)
+        })
+    }
+
+    /// When the next item of any route may be visited: `now` if one may already, `None` if none is due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.backend.read("looking when something is due", |conn| {
+            let next: Option<i64> = on!(conn, |c| due::table
+                .select(due::not_before)
+                .filter(due::parked_at.is_null())
+                .order(due::not_before)
+                .first(c)
+                .optional())?;
+            Ok(columns::moment_if("what is due next", next)?.map(|next| next.max(now)))
+        })
+    }
+
+    /// Makes items due, for triggers and operators: needs no lease. See [`NewDue`] for one that is due already; a
+    /// parked one stays parked, with what it was parked for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn make_due(&self, route: &RouteName, dues: &[NewDue], now: Timestamp) -> Result<(), StoreError> {
+        self.backend.write(format_args!("route {route}: making {} items due", dues.len()), |conn| {
+            leases::queue(conn, route)?;
+            add(conn, route, dues, &BTreeMap::new(), now)
+        })
+    }
+
+    /// How many items of a route are due, parked ones aside.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn count_due(&self, route: &RouteName) -> Result<u64, StoreError> {
+        self.backend.read(format_args!("route {route}: counting what is due"), |conn| {
+            let count: i64 = on!(conn, |c| due::table
+                .filter(due::route.eq(route.as_str()))
+                .filter(due::parked_at.is_null())
+                .count()
+                .get_result(c))?;
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
+    }
+
+    /// The parked items, the first parked first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn parked(&self, route: Option<&RouteName>) -> Result<Vec<Due>, StoreError> {
+        self.backend.read("reading the parked items", |conn| {
+            let rows: Vec<DueRow> = on!(conn, |c| {
+                let mut query =
+                    due::table.select(DueRow::as_select()).filter(due::parked_at.is_not_null()).into_boxed();
+                if let Some(route) = route {
+                    query = query.filter(due::route.eq(route.as_str()));
+                }
+                query.order((due::parked_at, due::id)).load(c)
+            })?;
+            into_dues(rows)
+        })
+    }
+
+    /// One due item, parked or not, by its row.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn due_row(&self, id: i64) -> Result<Option<Due>, StoreError> {
+        self.backend.read(format_args!("reading due item {id}"), |conn| {
+            let row: Option<DueRow> =
+                on!(conn, |c| due::table.select(DueRow::as_select()).filter(due::id.eq(id)).first(c).optional())?;
+            row.map(DueRow::due).transpose()
+        })
+    }
+
+    /// Takes a parked item back among the due ones, at once and with no attempt counted. False if it is not parked.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn unpark(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
+        self.backend.write(format_args!("taking back due item {id}"), |conn| {
+            let changed =
+                on!(conn, |c| diesel::update(due::table.filter(due::id.eq(id)).filter(due::parked_at.is_not_null()))
+                    .set((
+                        due::parked_at.eq(None::<i64>),
+                        due::attempts.eq(0),
+                        due::not_before.eq(columns::millis(now))
+                    ))
+                    .execute(c))?;
+            Ok(changed == 1)
+        })
+    }
+
+    /// Drops a due item, parked or not. False if it is not there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn drop_due(&self, id: i64) -> Result<bool, StoreError> {
+        self.backend.write(format_args!("dropping due item {id}"), |conn| {
+            Ok(on!(conn, |c| diesel::delete(due::table.filter(due::id.eq(id))).execute(c))? == 1)
+        })
+    }
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = due, treat_none_as_default_value = false)]
+struct DueInsert<'a> {
+    route: &'a str,
+    item: String,
+    item_key: String,
+    reason: String,
+    not_before: i64,
+    attempts: i64,
+    last_error: Option<String>,
+    parked_at: Option<i64>,
+    since: i64,
+}
+
+/// Clears `cleared`, then makes `dues` due. An item in both is due anew, but keeps the time since when it waits.
+pub(super) fn replace(
+    conn: &mut Conn<'_>,
+    route: &RouteName,
+    cleared: &[ItemKey],
+    dues: &[NewDue],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let keys: BTreeSet<String> = cleared.iter().map(columns::key).collect();
+    let again: Vec<String> = dues.iter().map(|one| columns::key(&one.item)).filter(|key| keys.contains(key)).collect();
+    let keys: Vec<String> = keys.into_iter().collect();
+    let mut since = BTreeMap::new();
+    for again in again.chunks(CHUNK) {
+        let rows: Vec<(String, i64)> = on!(conn, |c| due::table
+            .select((due::item_key, due::since))
+            .filter(due::route.eq(route.as_str()))
+            .filter(due::item_key.eq_any(again))
+            .load(c))?;
+        since.extend(rows);
+    }
+    for keys in keys.chunks(CHUNK) {
+        on!(conn, |c| diesel::delete(
+            due::table.filter(due::route.eq(route.as_str())).filter(due::item_key.eq_any(keys))
+        )
+        .execute(c))?;
+    }
+    add(conn, route, dues, &since, now)
+}
+
+/// Makes items due; `since` says since when some of them wait.
+fn add(
+    conn: &mut Conn<'_>,
+    route: &RouteName,
+    dues: &[NewDue],
+    since: &BTreeMap<String, i64>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let now = columns::millis(now);
+    // By key: rows are locked in one order everywhere, and an item named twice becomes one row.
+    let mut rows: BTreeMap<String, DueInsert<'_>> = BTreeMap::new();
+    for one in dues {
+        let NewDue { item, reason, not_before, attempts, last_error, parked } = one;
+        let key = columns::key(item);
+        let mut row = DueInsert {
+            route: route.as_str(),
+            item: item.to_string(),
+            item_key: key.clone(),
+            reason: columns::clean(reason),
+            not_before: columns::millis(*not_before),
+            attempts: i64::from(*attempts),
+            last_error: last_error.as_deref().map(columns::clean),
+            parked_at: parked.then_some(now),
+            since: since.get(&key).copied().unwrap_or(now),
+        };
+        if let Some(before) = rows.remove(&key) {
+            row.not_before = row.not_before.min(before.not_before);
+            row.attempts = row.attempts.max(before.attempts);
+            row.last_error = row.last_error.or(before.last_error);
+            row.parked_at = row.parked_at.or(before.parked_at);
+        }
+        rows.insert(key, row);
+    }
+    let rows: Vec<DueInsert<'_>> = rows.into_values().collect();
+    for rows in rows.chunks(CHUNK) {
+        on!(conn, |c| {
+            // Parked, and this is not the parking itself: what it was parked for stays.
+            macro_rules! unless_parked {
+                ($column:path) => {
+                    case_when(due::parked_at.is_not_null().and(excluded(due::parked_at).is_null()), $column)
+                        .otherwise(excluded($column))
+                };
+            }
+            diesel::insert_into(due::table)
+                .values(rows)
+                .on_conflict((due::route, due::item_key))
+                .do_update()
+                .set((
+                    due::reason.eq(unless_parked!(due::reason)),
+                    due::not_before.eq(case_when(
+                        excluded(due::not_before).lt(due::not_before),
+                        excluded(due::not_before),
+                    )
+                    .otherwise(due::not_before)),
+                    due::attempts.eq(case_when(excluded(due::attempts).gt(due::attempts), excluded(due::attempts))
+                        .otherwise(due::attempts)),
+                    due::last_error.eq(case_when(excluded(due::last_error).is_null(), due::last_error)
+                        .otherwise(unless_parked!(due::last_error))),
+                    due::parked_at
+                        .eq(case_when(due::parked_at.is_null(), excluded(due::parked_at)).otherwise(due::parked_at)),
+                ))
+                .execute(c)
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Intents: what is about to be created on a side, announced before the request leaves.
+
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+
+use super::backend::{Conn, on};
+use super::error::Fault;
+use super::schema::intents;
+use super::{Intent, IntentKind, Lease, Store, StoreError, columns, leases};
+use crate::model::{IntentId, ItemKey, Marker, RouteName, Timestamp};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = intents)]
+struct IntentRow {
+    id: i64,
+    route: String,
+    kind: String,
+    source: String,
+    marker: String,
+    opened_at: i64,
+    tried_at: i64,
+}
+
+impl IntentRow {
+    fn intent(self) -> Result<Intent, Fault> {
+        let Self { id, route, kind, source, marker, opened_at, tried_at } = self;
+        let what = format_args!("intent {id}");
+        Ok(Intent {
+            id: IntentId(id),
+            route: columns::parse(what, &route)?,
+            kind: columns::intent_kind(what, &kind)?,
+            source: columns::parse(what, &source)?,
+            marker: columns::parse(what, &marker)?,
+            opened_at: columns::moment(what, opened_at)?,
+            tried_at: columns::moment(what, tried_at)?,
+        })
+    }
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = intents)]
+struct IntentInsert<'a> {
+    route: &'a str,
+    kind: &'a str,
+    source: String,
+    source_key: String,
+    marker: String,
+    opened_at: i64,
+    tried_at: i64,
+}
+
+impl Store {
+    /// Announces a creation, durably, before its request leaves. One that is open for the same kind and source is
+    /// tried again: its id, with a new `tried_at` and the marker of now.
+    ///
+    /// # Errors
+    /// `LostLease` when the lease is no longer ours, and when the database fails.
+    pub fn open_intent(
+        &self,
+        lease: &Lease,
+        kind: IntentKind,
+        source: &ItemKey,
+        marker: &Marker,
+        now: Timestamp,
+    ) -> Result<IntentId, StoreError> {
+        let route = &lease.route;
+        let row = IntentInsert {
+            route: route.as_str(),
+            kind: kind.as_str(),
+            source: source.to_string(),
+            source_key: columns::key(source),
+            marker: marker.to_string(),
+            opened_at: columns::millis(now),
+            tried_at: columns::millis(now),
+        };
+        self.backend.write(format_args!("route {route}: announcing a creation for {source}"), |conn| {
+            leases::fence(conn, lease)?;
+            let id: i64 = on!(conn, |c| diesel::insert_into(intents::table)
+                .values(&row)
+                .on_conflict((intents::route, intents::kind, intents::source_key))
+                .do_update()
+                .set((intents::tried_at.eq(excluded(intents::tried_at)), intents::marker.eq(excluded(intents::marker))))
+                .returning(intents::id)
+                .get_result(c))?;
+            Ok(IntentId(id))
+        })
+    }
+
+    /// The open intents of a route, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn intents(&self, route: &RouteName) -> Result<Vec<Intent>, StoreError> {
+        self.backend.read(format_args!("route {route}: reading open intents"), |conn| {
+            let rows: Vec<IntentRow> = on!(conn, |c| intents::table
+                .select(IntentRow::as_select())
+                .filter(intents::route.eq(route.as_str()))
+                .order(intents::id)
+                .load(c))?;
+            rows.into_iter().map(IntentRow::intent).collect()
+        })
+    }
+}
+
+/// Settles intents; one that is settled already is left at that.
+pub(super) fn close(conn: &mut Conn<'_>, route: &RouteName, ids: &[IntentId]) -> Result<(), Fault> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    for ids in ids.chunks(500) {
+        on!(conn, |c| diesel::delete(
+            intents::table.filter(intents::route.eq(route.as_str())).filter(intents::id.eq_any(ids))
+        )
+        .execute(c))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Opening a store.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use diesel::sql_query;
+
+use super::backend::on;
+use super::{Store, StoreError, postgres, sqlite};
+use crate::config::DatabaseUrl;
+
+impl Store {
+    /// Opens a database, creating a missing SQLite file, and brings its schema up to date under a lock.
+    ///
+    /// # Errors
+    /// `Open` names the file or the host and what to do, never a password; `Newer`, `Locked` and `ReadOnly` as they say.
+    /// An unreachable or silent host is an error within seconds.
+    pub fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let backend = match url {
+            DatabaseUrl::Sqlite(path) => sqlite::open(path)?,
+            DatabaseUrl::Postgres(server) => postgres::open(server)?,
+        };
+        Ok(Self { backend: Arc::new(backend), url: url.to_string() })
+    }
+
+    /// Opens a database and writes nothing anywhere: every write to it is refused.
+    ///
+    /// What is not there yet (no file, an empty file, a PostgreSQL database without our tables) reads as empty. A
+    /// SQLite file of an older version is read through a temporary copy that is brought up to date.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; a PostgreSQL database of an older version is `Open`, because only a writer may migrate it.
+    pub fn open_for_reading(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let backend = match url {
+            DatabaseUrl::Sqlite(path) => sqlite::open_for_reading(path)?,
+            DatabaseUrl::Postgres(server) => match postgres::open_for_reading(server)? {
+                Some(backend) => backend,
+                None => sqlite::in_memory(true)?,
+            },
+        };
+        Ok(Self { backend: Arc::new(backend), url: url.to_string() })
+    }
+
+    /// Opens an empty SQLite database in memory; it lives as long as the last clone of the store.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Ok(Self { backend: Arc::new(sqlite::in_memory(false)?), url: "sqlite::memory:".to_owned() })
+    }
+
+    /// Asks the database for an answer.
+    ///
+    /// # Errors
+    /// When it gives none.
+    pub fn ping(&self) -> Result<(), StoreError> {
+        self.backend.read(format_args!("asking {} for an answer", self.url), |conn| {
+            on!(conn, |c| sql_query("SELECT 1").execute(c))?;
+            Ok(())
+        })
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Store({})", self.url)
+    }
+}

@@ -1,0 +1,115 @@
+//! Passes: when each began and ended, who called for it, and what came of it.
+
+use diesel::prelude::*;
+
+use super::backend::on;
+use super::error::Fault;
+use super::schema::passes;
+use super::{Pass, PassEnd, PassStart, Store, StoreError, columns};
+use crate::model::{PassId, RouteName, Timestamp};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = passes)]
+struct PassRow {
+    id: i64,
+    route: String,
+    kind: String,
+    cause: String,
+    actor: String,
+    started_at: i64,
+    ended_at: Option<i64>,
+    result: Option<String>,
+}
+
+impl PassRow {
+    fn pass(self) -> Result<Pass, Fault> {
+        let Self { id, route, kind, cause, actor, started_at, ended_at, result } = self;
+        let what = format_args!("pass {id}");
+        Ok(Pass {
+            id: PassId(id),
+            route: columns::parse(what, &route)?,
+            start: PassStart { kind, cause, actor },
+            started_at: columns::moment(what, started_at)?,
+            ended_at: columns::moment_if(what, ended_at)?,
+            end: result.map(|result| columns::from_json(what, &result)).transpose()?,
+        })
+    }
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = passes)]
+struct PassInsert<'a> {
+    route: &'a str,
+    kind: String,
+    cause: String,
+    actor: String,
+    started_at: i64,
+}
+
+impl Store {
+    /// Writes down that a pass begins.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn begin_pass(&self, route: &RouteName, start: &PassStart, now: Timestamp) -> Result<PassId, StoreError> {
+        let PassStart { kind, cause, actor } = start;
+        let row = PassInsert {
+            route: route.as_str(),
+            kind: columns::clean(kind),
+            cause: columns::clean(cause),
+            actor: columns::clean(actor),
+            started_at: columns::millis(now),
+        };
+        self.backend.write(format_args!("route {route}: beginning a pass"), |conn| {
+            let id: i64 =
+                on!(conn, |c| diesel::insert_into(passes::table).values(&row).returning(passes::id).get_result(c))?;
+            Ok(PassId(id))
+        })
+    }
+
+    /// Writes down how a pass ended.
+    ///
+    /// # Errors
+    /// When there is no such pass, and when the database fails.
+    pub fn end_pass(&self, id: PassId, end: &PassEnd, now: Timestamp) -> Result<(), StoreError> {
+        self.backend.write(format_args!("ending pass {id}"), |conn| {
+            let result = columns::to_json("a pass", end)?;
+            let changed = on!(conn, |c| diesel::update(passes::table.filter(passes::id.eq(id.0)))
+                .set((passes::ended_at.eq(columns::millis(now)), passes::result.eq(&result)))
+                .execute(c))?;
+            if changed == 1 { Ok(()) } else { Err(Fault::garbled(format_args!("pass {id}"), "it is not there")) }
+        })
+    }
+
+    /// The last passes, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn passes(&self, route: Option<&RouteName>, limit: u32) -> Result<Vec<Pass>, StoreError> {
+        self.backend.read("reading the passes", |conn| {
+            let rows: Vec<PassRow> = on!(conn, |c| {
+                let mut query = passes::table.select(PassRow::as_select()).into_boxed();
+                if let Some(route) = route {
+                    query = query.filter(passes::route.eq(route.as_str()));
+                }
+                query.order(passes::id.desc()).limit(i64::from(limit)).load(c)
+            })?;
+            rows.into_iter().map(PassRow::pass).collect()
+        })
+    }
+
+    /// One pass.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn pass(&self, id: PassId) -> Result<Option<Pass>, StoreError> {
+        self.backend.read(format_args!("reading pass {id}"), |conn| {
+            let row: Option<PassRow> = on!(conn, |c| passes::table
+                .select(PassRow::as_select())
+                .filter(passes::id.eq(id.0))
+                .first(c)
+                .optional())?;
+            row.map(PassRow::pass).transpose()
+        })
+    }
+}

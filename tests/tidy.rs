@@ -1,0 +1,107 @@
+//! The layering of ARCHITECTURE.md, checked by reading the `use` lines: dependencies point one way.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every Rust file below `src`, with its text up to its unit tests.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("src is readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).expect("source is readable");
+                let body = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+                found.push((path, body));
+            }
+        }
+    }
+    found
+}
+
+/// The module a file belongs to: `store` for src/store.rs and src/store/*.
+fn module(path: &Path) -> String {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("below src");
+    let first = inside.components().next().expect("a component").as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn pure_modules_name_no_module_that_does_io() {
+    let may_use = |module: &str| -> Option<&[&str]> {
+        match module {
+            "model" => Some(&["model"]),
+            "text" => Some(&["model", "text"]),
+            "reconcile" => Some(&["model", "text", "reconcile"]),
+            "provider" => Some(&["model", "text", "provider", "clock", "config"]),
+            "store" => Some(&["model", "store", "provider", "config", "clock"]),
+            "engine" => Some(&["model", "text", "reconcile", "provider", "store", "engine", "clock", "config"]),
+            _ => None,
+        }
+    };
+    for (path, text) in sources() {
+        let module = module(&path);
+        let Some(allowed) = may_use(&module) else { continue };
+        if path.ends_with("laws.rs") {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let mut rest = line;
+            while let Some(at) = rest.find("crate::") {
+                rest = &rest[at + 7..];
+                let named: String = rest.chars().take_while(|sign| sign.is_alphanumeric() || *sign == '_').collect();
+                assert!(
+                    allowed.contains(&named.as_str()),
+                    "{}:{}: `{module}` must not know `{named}`",
+                    path.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn each_package_that_does_io_is_named_in_one_place() {
+    let homes: [(&str, &[&str]); 6] = [
+        ("ureq::", &["provider/http.rs"]),
+        ("diesel::", &["store"]),
+        ("tiny_http::", &["sandbox"]),
+        ("tokio_cron_scheduler::", &["trigger"]),
+        ("sd_notify::", &["trigger"]),
+        ("indicatif::", &["cli"]),
+    ];
+    for (path, text) in sources() {
+        let shown = path.display().to_string();
+        for (package, places) in homes {
+            if text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(package)) {
+                assert!(
+                    places.iter().any(|place| shown.contains(&format!("src/{place}"))),
+                    "{shown}: names {package}, which belongs in {places:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_its_purpose_in_its_first_line() {
+    for (path, text) in sources() {
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("//! ") && first.len() > 20, "{}: {first:?}", path.display());
+    }
+}
+
+#[test]
+fn pure_modules_read_no_clock() {
+    for (path, text) in sources() {
+        if ["model", "text", "reconcile"].contains(&module(&path).as_str()) {
+            for needle in ["Timestamp::now", "SystemTime", "Instant::now", "log::"] {
+                assert!(!text.contains(needle), "{}: {needle}", path.display());
+            }
+        }
+    }
+}
