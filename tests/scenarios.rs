@@ -8,8 +8,8 @@
 //! ```text
 //! task A "Fix login" :: The login page is broken.
 //! issue X "Flaky test" :: It fails at night.
-//! edit A title "Fix the login"      edit A body "..."      edit X body "..."      (| is a line break)
-//! complete A | reopen A | drop X | delete A | restore A | leave A | return A | tag A "ui" | label X "ui" | ...
+//! edit A title "Fix the login"      edit A body "..."      edit X body "..."      (| is a line break, ¦ is |)
+//! replace A "word" "other word"     complete A | reopen A | drop X | delete A | restore A | leave A | return A | tag A "ui" | label X "ui" | ...
 //! fault forge cut-after POST        fault tracker 503 x3   fault forge short 2     clear-faults
 //! wait 10m                          forget-database        keep-database | restore-database
 //! rule create both                  rule labels both       rule on_conflict ask    person ann ada
@@ -66,7 +66,7 @@ fn words(line: &str) -> Vec<String> {
             Some(quoted) => quoted.split_once('"').unwrap_or_else(|| panic!("an open quote in {line:?}")),
             None => rest.split_once(' ').unwrap_or((rest, "")),
         };
-        words.push(word.replace('|', "\n"));
+        words.push(word.replace('|', "\n").replace('¦', "|"));
         rest = after.trim_start();
     }
     words
@@ -358,7 +358,7 @@ impl Story {
     /// One line of a script. Answers what a pass or plan said.
     fn act(&mut self, line: &str) -> Option<Vec<String>> {
         let (line, text) = line.split_once(" :: ").map_or((line, ""), |(line, text)| (line, text));
-        let text = text.replace('|', "\n");
+        let text = text.replace('|', "\n").replace('¦', "|");
         let w = words(line);
         let asana = self.sandbox.asana();
         let github = self.sandbox.github();
@@ -400,6 +400,12 @@ impl Story {
                 }
                 (_, other) => panic!("no field {other:?}"),
             },
+            // What somebody does in the editor: one word of the task's text for another.
+            "replace" => {
+                let notes = self.sandbox.world().task(&self.task(&w[1])).expect("a task").html_notes;
+                assert!(notes.contains(&w[2]), "{}: {:?} is not in {notes}", self.name, w[2]);
+                asana.write_notes(&self.task(&w[1]), &notes.replace(&w[2], &w[3]));
+            }
             "complete" => match self.key(&w[1]).side() {
                 Side::Tracker => asana.complete(&self.task(&w[1])),
                 Side::Forge => {

@@ -698,7 +698,8 @@ fn fuse(spans: &mut [Span]) {
         let Some(url) = leads_to(before).filter(|url| leads_to(after).as_ref() == Some(url)) else { continue };
         for span in [before, after] {
             if matches!(span.piece, Piece::Url(_)) {
-                *span = Span { style: span.style, link: Some(url.clone()), piece: Piece::Text(url.as_ref().to_owned()) };
+                *span =
+                    Span { style: span.style, link: Some(url.clone()), piece: Piece::Text(url.as_ref().to_owned()) };
             }
         }
     }

@@ -183,7 +183,8 @@ impl<'e> Edit<'e> {
                 // Nothing changed between here and there.
                 output.extend(self.source[source_at..source_end].iter().map(|line| (*line).to_owned()));
             } else {
-                let chunks = self.chunks(way, &fates, &structure, old_at..old_end, new_at..new_end, source_at..source_end);
+                let chunks =
+                    self.chunks(way, &fates, &structure, old_at..old_end, new_at..new_end, source_at..source_end);
                 self.write(&mut output, &mut writer, &fates, &chunks, new_at..new_end);
             }
             let Some((new, old)) = kept else { break };

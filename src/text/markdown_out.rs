@@ -258,7 +258,8 @@ impl Inline<'_> {
                 Piece::Text(text) => {
                     let fresh = self.fresh && self.open.is_empty();
                     let next = self.spans.get(at + 1);
-                    let bracket = next.is_some_and(|next| next.link.is_some() || matches!(next.piece, Piece::Object(_)));
+                    let bracket =
+                        next.is_some_and(|next| next.link.is_some() || matches!(next.piece, Piece::Object(_)));
                     let rules = Rules { fresh, in_link: span.link.is_some(), bracket, dollars: dollars > 1 };
                     escape(text, rules, self.out);
                 }

@@ -251,7 +251,9 @@ fn exact(hunks: &mut Vec<Hunk>, head: usize, old: &[u32], old_gap: Range<usize>,
     let (mut old_at, mut new_at) = (old_gap.start, new_gap.start);
     let ops = similar::capture_diff_slices(Algorithm::Myers, &old[old_gap.clone()], &new[new_gap.clone()]);
     let equal = ops.into_iter().filter_map(|op| match op {
-        DiffOp::Equal { old_index, new_index, len } => Some((old_gap.start + old_index, new_gap.start + new_index, len)),
+        DiffOp::Equal { old_index, new_index, len } => {
+            Some((old_gap.start + old_index, new_gap.start + new_index, len))
+        }
         _ => None,
     });
     for (old_start, new_start, length) in equal.chain([(old_gap.end, new_gap.end, 0)]) {
@@ -286,7 +288,8 @@ mod tests {
 
     /// Few different lines, so that texts share many.
     fn text() -> impl Strategy<Value = String> {
-        prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "", "dd"]), 0..9).prop_map(|lines| lines.join("\n"))
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "", "dd"]), 0..9)
+            .prop_map(|lines| lines.join("\n"))
     }
 
     fn clean(base: &str, tracker: &str, forge: &str) -> String {
