@@ -172,10 +172,10 @@ fn dispatch(cli: &args::Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
     let open = |access| Context::open(global, access);
     match &cli.command {
-        Command::Run(args) if args.once => run::run(&open(Access::Write)?, args),
+        Command::Run(args) if args.once => run::run(&Context::open_for_long_work(global)?, args),
         Command::Run(args) => service::run(global, args),
         Command::Plan(args) => plan::run(&open(Access::Read)?, args),
-        Command::Apply(args) => apply::run(&open(Access::Write)?, args),
+        Command::Apply(args) => apply::run(&Context::open_for_long_work(global)?, args),
         Command::Status(args) => status::run(&open(Access::Read)?, args),
         Command::Links(args) => links::run(&open(links::access(args))?, args),
         Command::Adopt(args) => adopt::run(&open(Access::Write)?, args),

@@ -1,6 +1,6 @@
 //! How a pass gets on, for whoever watches: a bar with rate and time left on a terminal, log lines elsewhere.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::Context;
 use crate::clock::lock;
 use crate::engine::{Progress, Report};
 use crate::model::{BySide, PassId, RouteName, Side};
-use crate::reconcile::{Action, Repair, Write};
+use crate::reconcile::{Action, Repair, Write as Edit};
 use crate::store::Store;
 use crate::trigger::Heart;
 
@@ -19,6 +19,26 @@ use crate::trigger::Heart;
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// ...or after so many repairs.
 const LINE_REPAIRS: u64 = 100;
+
+/// The bar on the terminal, if there is one: log lines step around it, whoever writes them.
+static PRESENT: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Standard error for the logger.
+pub struct AroundBar;
+
+impl Write for AroundBar {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let bar = lock(&PRESENT).clone();
+        match bar {
+            Some(bar) => bar.suspend(|| std::io::stderr().write(bytes)),
+            None => std::io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
 
 /// Watches one pass: shows it, and logs one line per repair.
 pub struct Watched {
@@ -60,6 +80,7 @@ impl Watched {
                 bar.set_style(style);
             }
             bar.set_message("looking at both sides");
+            *lock(&PRESENT) = Some(bar.clone());
             bar
         });
         Arc::new(Self {
@@ -85,6 +106,7 @@ impl Watched {
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+            *lock(&PRESENT) = None;
         }
     }
 
@@ -170,11 +192,7 @@ impl Progress for Watched {
         }
         let level = if done.is_ok() { log::Level::Info } else { log::Level::Warn };
         if log::log_enabled!(level) {
-            let log = || log_repair(&self.route, &self.store, pass, repair, done);
-            match &self.bar {
-                Some(bar) => bar.suspend(log),
-                None => log(),
-            }
+            log_repair(&self.route, &self.store, pass, repair, done);
         }
         if self.bar.is_none() {
             self.tell(ended);
@@ -209,7 +227,7 @@ fn log_repair(route: &RouteName, store: &Store, pass: PassId, repair: &Repair, d
 
 /// What a repair does, in a few words and without anybody's text: `github title, status`.
 pub fn outline(repair: &Repair) -> String {
-    let fields = |write: &Write| {
+    let fields = |write: &Edit| {
         let fields: Vec<&str> = write.fields.iter().map(|change| change.field.as_str()).collect();
         format!("{} {}", write.item.side().service(), fields.join(", "))
     };

@@ -28,7 +28,7 @@ const WAIT: Duration = Duration::from_secs(3_600);
 pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
     only_once(global, args)?;
     let config = setup::load(global)?;
-    setup::start_log(global, &config, log::LevelFilter::Info);
+    setup::start_log(global, &config, setup::Usual::Passes);
     for warning in &config.warnings {
         log::warn!("{warning}");
     }

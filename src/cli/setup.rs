@@ -1,5 +1,6 @@
 //! From the configuration to what a command works with: store, providers, one engine per route.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -8,6 +9,7 @@ use super::{Failure, Output, run};
 use crate::clock::{Clock, Stop, SystemClock, lock};
 use crate::config::{Config, ConfigErrors, Route, Secret, read_file};
 use crate::engine::{Engine, Progress, Providers, Quiet, Wake};
+use crate::logging;
 use crate::model::{BySide, ItemKey, RouteName, Side};
 use crate::provider::asana::AsanaClient;
 use crate::provider::github::GithubClient;
@@ -52,8 +54,18 @@ pub struct Context {
 impl Context {
     /// Reads the configuration and opens the database.
     pub fn open(global: &Global, access: Access) -> Result<Self, Failure> {
+        Self::open_logging(global, access, Usual::Warnings)
+    }
+
+    /// The same for work that may be long: where there is no terminal to show a bar on, it is logged.
+    pub fn open_for_long_work(global: &Global) -> Result<Self, Failure> {
+        let watched = std::io::stderr().is_terminal();
+        Self::open_logging(global, Access::Write, if watched { Usual::Warnings } else { Usual::Passes })
+    }
+
+    fn open_logging(global: &Global, access: Access, usual: Usual) -> Result<Self, Failure> {
         let config = load(global)?;
-        start_log(global, &config, log::LevelFilter::Warn);
+        start_log(global, &config, usual);
         for warning in &config.warnings {
             log::warn!("{warning}");
         }
@@ -246,17 +258,27 @@ pub fn load_file(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Co
     Config::load(Some(file), env, &read_file).map_err(|errors| Failure::new(errors.to_string()))
 }
 
-/// Starts logging to standard error. `usual` is the level without `-v` and `-q`.
-pub fn start_log(global: &Global, _config: &Config, usual: log::LevelFilter) {
-    let level = match loudness(global) {
-        ..=-1 => log::LevelFilter::Error,
-        0 => usual,
-        1 => log::LevelFilter::Info,
-        2 => log::LevelFilter::Debug,
-        3.. => log::LevelFilter::Trace,
+/// How much is logged without `-v`, `-q` and `RUST_LOG`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usual {
+    /// What went wrong or was mended: for commands whose answer says the rest.
+    Warnings,
+    /// One line per pass and per repair besides: for the service, and for long work nobody watches.
+    Passes,
+}
+
+/// Starts logging to standard error, around a progress bar if there is one.
+pub fn start_log(global: &Global, config: &Config, usual: Usual) {
+    let wanted = std::env::var("RUST_LOG").ok();
+    // The logger counts from one line per pass; a command that says less begins one step below.
+    let (loudness, least) = match (usual, loudness(global)) {
+        (_, ..=-1) => (-1, None),
+        (Usual::Passes, loudness) => (loudness, None),
+        (Usual::Warnings, 0) => (0, Some("warn".to_owned())),
+        (Usual::Warnings, loudness) => (loudness - 1, None),
     };
-    // A second start (a test, a reload) keeps the first.
-    let _ = env_logger::Builder::new().filter_level(level).parse_default_env().try_init();
+    let filter = wanted.filter(|wanted| !wanted.trim().is_empty()).or(least);
+    logging::init_to(config.log, loudness, filter.as_deref(), Box::new(super::progress::AroundBar));
 }
 
 /// The operator's user name, for the history.

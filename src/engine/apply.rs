@@ -675,7 +675,8 @@ impl Hands<'_, '_> {
             self.report.counts.again += 1;
         }
         self.report.messages.push(format!("{subject}: {message}"));
-        let mut record = Record { due: vec![due.clone()], ..Record::default() };
+        // Cleared and set anew, so that the new time counts and not the earlier one.
+        let mut record = Record { clear_due: vec![subject.clone()], due: vec![due.clone()], ..Record::default() };
         if due.parked {
             let entry = self.entry("park", &subject, None, Vec::new(), &message);
             record.history.push(NewEntry { link: repair.link, ..entry });

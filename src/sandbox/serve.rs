@@ -3,6 +3,7 @@
 //! Bare tiny_http: for this machine's own clients only, never for a network (one hostile request ends it).
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -41,7 +42,11 @@ impl Served {
         let base_urls = BySide { tracker: String::new(), forge: String::new() };
         let mut served = Self { base_urls, sandbox, servers: Vec::new(), workers: Vec::new() };
         for side in Side::BOTH {
-            let server = Arc::new(Server::http("127.0.0.1:0").map_err(std::io::Error::other)?);
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            // Inherited by every connection. tiny_http writes head and body apart, and held back by Nagle's rule
+            // the body would wait some 40 ms for the client's delayed acknowledgement, on each answer.
+            rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+            let server = Arc::new(Server::from_listener(listener, None).map_err(std::io::Error::other)?);
             let address = server.server_addr().to_ip().ok_or_else(|| std::io::Error::other("no address"))?;
             let root = format!("http://{address}");
             served.base_urls[side] = match side {
