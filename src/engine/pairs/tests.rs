@@ -145,3 +145,30 @@ fn a_dropped_item_is_in_the_history_with_the_reason_and_what_was_wrong() {
     assert!(cause.contains("a test task") && cause.contains("422"), "{cause}");
     assert_eq!(world.engine.store.link_ids(&world.engine.route, LinkStatus::Active).expect("the store"), []);
 }
+
+/// Moves on whenever it is looked at, as real clocks do.
+struct Ticking(std::sync::Arc<crate::clock::VirtualClock>);
+
+impl crate::clock::Clock for Ticking {
+    fn now(&self) -> crate::model::Timestamp {
+        self.0.advance(std::time::Duration::from_millis(1));
+        self.0.now()
+    }
+
+    fn sleep(&self, duration: std::time::Duration, stop: &crate::clock::Stop) -> bool {
+        self.0.sleep(duration, stop)
+    }
+}
+
+#[test]
+fn a_question_that_arises_with_a_write_waits_and_is_no_pair_that_keeps_moving() {
+    let mut world = world();
+    world.engine.clock = std::sync::Arc::new(Ticking(world.clock.clone()));
+    let one = world.tracker.put(1, Content { body: "Mine.".to_owned(), ..task("Fix login") });
+    let other = world.forge.put(7, Content { body: "Yours.".to_owned(), ..task("Fix login") });
+    let report = join(&world, &one, &other);
+    assert_eq!((report.counts.joined, report.counts.waiting), (1, 1), "{:?}", report.messages);
+    assert_eq!((report.ended, report.counts.again, report.counts.parked), (Ended::Drift, 0, 0));
+    let link = world.engine.store.link_of(&one).expect("the store").expect("a link");
+    assert_eq!(link.waiting.len(), 1);
+}
