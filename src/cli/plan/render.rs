@@ -75,8 +75,11 @@ struct Group<'a> {
     repairs: Vec<&'a Repair>,
 }
 
-/// The kind's place and words; the side tells where something is created.
-fn kind(repair: &Repair) -> (&'static str, &'static str, &'static str) {
+/// A kind of repair in words: the verb, and what one and what many of them are about.
+type Kind = (&'static str, &'static str, &'static str);
+
+/// The kind of a repair; the side tells where something is created.
+fn kind(repair: &Repair) -> Kind {
     match &repair.action {
         Action::Join { .. } => ("Join", "pair that already exists", "pairs that already exist"),
         Action::Update { .. } => ("Update", "pair", "pairs"),
@@ -90,7 +93,7 @@ fn kind(repair: &Repair) -> (&'static str, &'static str, &'static str) {
 }
 
 fn groups(plan: &Plan) -> Vec<Group<'_>> {
-    let mut found: Vec<((&str, &str, &str), Vec<&Repair>)> = Vec::new();
+    let mut found: Vec<(Kind, Vec<&Repair>)> = Vec::new();
     for repair in &plan.repairs {
         let kind = kind(repair);
         match found.iter_mut().find(|(known, _)| *known == kind) {
@@ -461,7 +464,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{Change, Content, ItemKey, LinkId, LinkStatus, Timestamp};
+    use crate::model::{Change, Content, ItemKey, LinkId, LinkStatus};
     use crate::reconcile::{Question, Skip};
 
     /// The text as a pipe shows it.
