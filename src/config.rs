@@ -20,6 +20,8 @@
 mod database;
 mod faults;
 mod load;
+mod people;
+mod routes;
 mod schedule;
 mod secret;
 mod section;

@@ -207,7 +207,7 @@ impl Sandbox {
         }
         let now = self.now();
         let mut state = self.state();
-        let exchange = match self.crowded(&state, side, flight) {
+        let exchange = match state.crowded(side, flight) {
             Some(response) => Exchange::Answer(response),
             None => state.settle(side, &ask, &faults, now),
         };
@@ -218,26 +218,39 @@ impl Sandbox {
         (exchange, held)
     }
 
-    fn take_off(&self, side: Side, writes: bool) -> (bool, u32) {
+    /// Counts a request that begins; answers whether it writes, how many of its kind are on their way now, and
+    /// how many in all.
+    fn take_off(&self, side: Side, writes: bool) -> (bool, u32, u32) {
         let InFlight { reads, writes: writing } = &self.0.in_flight[side];
-        let counter = if writes { writing } else { reads };
-        (writes, counter.fetch_add(1, Ordering::Relaxed) + 1)
+        let (own, other) = if writes { (writing, reads) } else { (reads, writing) };
+        let count = own.fetch_add(1, Ordering::Relaxed) + 1;
+        (writes, count, count + other.load(Ordering::Relaxed))
     }
 
     fn land(&self, side: Side, writes: bool) {
         let InFlight { reads, writes: writing } = &self.0.in_flight[side];
         if writes { writing } else { reads }.fetch_sub(1, Ordering::Relaxed);
     }
-
-    /// Asana's answer to one request too many at the same time.
-    fn crowded(&self, state: &State, side: Side, (writes, count): (bool, u32)) -> Option<Response> {
-        let habits = &state.asana.habits;
-        let most = if writes { habits.writes_in_flight } else { habits.reads_in_flight };
-        (side == Side::Tracker && most.is_some_and(|most| count > most)).then(|| asana::throttled(Some(5)))
-    }
 }
 
 impl State {
+    /// The answer to one request too many at the same time.
+    fn crowded(&self, side: Side, (writes, own, all): (bool, u32, u32)) -> Option<Response> {
+        match side {
+            Side::Tracker => {
+                let habits = &self.asana.habits;
+                let most = if writes { habits.writes_in_flight } else { habits.reads_in_flight };
+                most.is_some_and(|most| own > most).then(|| asana::throttled(Some(5)))
+            }
+            Side::Forge => {
+                let GithubHabits { limits, limit_status, names_retry_after, .. } = &self.github.habits;
+                let retry_after = names_retry_after.then_some(60);
+                let over = limits.in_flight.is_some_and(|most| all > most);
+                over.then(|| github::limited(Limit::Secondary, *limit_status, retry_after, 0))
+            }
+        }
+    }
+
     /// Answers a request under its faults.
     fn settle(&mut self, side: Side, ask: &web::Ask<'_>, faults: &[Fault], now: i64) -> Exchange {
         if let Some(early) = faults.iter().find_map(|fault| fault::before(side, fault, now)) {

@@ -72,8 +72,7 @@ fn child() {
                 },
                 "panics" => {
                     RUNNING.store(false, Ordering::SeqCst);
-                    let nothing: Option<u8> = None;
-                    nothing.expect("a planned panic");
+                    panic!("planned");
                 }
                 // Longer than a tick of the schedule.
                 "is slow" => {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::args::AdoptArgs;
 use super::item::{ask, by_operator, can_ask, route_of, say_who_holds};
-use super::links::{joins_text, pairs};
-use super::output::{self, BOLD, CYAN, DIM, GREEN, YELLOW, paint};
+use super::links::{joins_text, messages, pairs};
+use super::output::{self, BOLD, CYAN, DIM, GREEN, paint};
 use super::{Context, Exit, Failure};
 use crate::config::Route;
 use crate::model::{BySide, ItemKey};
@@ -135,9 +135,7 @@ fn link(context: &Context, route: &Route, wanted: &[BySide<ItemKey>]) -> Result<
     let report = context.engine(route)?.join(wanted, &cause, "adopt", &by_operator())?;
     if !context.out.json {
         let mut text = joins_text(&report.plan, context.out.width);
-        for message in &report.messages {
-            output::paragraph(&mut text, YELLOW, 0, context.out.width, message);
-        }
+        text.push_str(&messages(&report.messages, context.out.width));
         let linked = usize::try_from(report.counts.joined).unwrap_or(usize::MAX);
         let _ = writeln!(
             text,

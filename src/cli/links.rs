@@ -8,12 +8,20 @@ use super::args::{LinksAction, LinksArgs};
 use super::item::{by_operator, confirmed, route_of, say_who_holds};
 use super::output::{self, BOLD, CYAN, DIM, GREEN, YELLOW, count, paint};
 use super::plan::render::changes;
-use super::{Context, Exit, Failure};
+use super::{Access, Context, Exit, Failure};
 use crate::model::{BySide, Field, ItemKey, Link, LinkId, LinkStatus, RouteName, Side, Timestamp};
 use crate::reconcile::{Action, Plan, Repair};
 
 /// Links read at a time.
 const PAGE: u32 = 500;
+
+/// Listing looks only.
+pub(super) const fn access(args: &LinksArgs) -> Access {
+    match &args.action {
+        LinksAction::List { .. } => Access::Read,
+        _ => Access::Write,
+    }
+}
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &LinksArgs) -> Result<Exit, Failure> {
@@ -169,12 +177,12 @@ fn add(
         context.out.json(&report)?;
         return Ok(report.ended.into());
     }
-    for message in &report.messages {
-        context.out.line(message)?;
-    }
+    context.out.text(&messages(&report.messages, context.out.width))?;
     if report.counts.joined > 0 {
-        let undo = format!("`evenkeel undo {}` takes it back", report.pass);
-        context.out.line(format_args!("{} {task} and {issue} ({undo})", paint(GREEN, "linked:")))?;
+        let mut text = String::new();
+        output::paragraph(&mut text, GREEN, 0, context.out.width, &format!("linked: {task} and {issue}"));
+        let _ = writeln!(text, "{}", paint(DIM, format_args!("`evenkeel undo {}` takes it back", report.pass)));
+        context.out.text(&text)?;
     }
     Ok(report.ended.into())
 }
@@ -234,19 +242,27 @@ fn remove(context: &Context, item: &ItemKey, reason: &str) -> Result<Exit, Failu
     if context.out.json {
         context.out.json(&parting)?;
     } else {
-        for message in &parting.report.messages {
-            context.out.line(message)?;
-        }
+        let width = context.out.width;
+        let mut text = messages(&parting.report.messages, width);
         if let Some(items) = &parting.items {
-            context.out.line(format_args!("{} {} and {}", paint(YELLOW, "let go of:"), items.tracker, items.forge))?;
-            context.out.line("both stay as they are; the pair is not made again by itself")?;
-            context.out.line(paint(
-                DIM,
-                format_args!("to make it again: evenkeel links add {} {}", items.tracker, items.forge),
-            ))?;
+            let said = format!("let go of: {} and {}", items.tracker, items.forge);
+            output::paragraph(&mut text, YELLOW, 0, width, &said);
+            let _ = writeln!(text, "both stay as they are; the pair is not made again by itself");
+            let again = format!("to make it again: evenkeel links add {} {}", items.tracker, items.forge);
+            output::paragraph(&mut text, DIM, 0, width, &again);
         }
+        context.out.text(&text)?;
     }
     Ok(parting.report.ended.into())
+}
+
+/// What a pass says to a person.
+pub(super) fn messages(messages: &[String], width: usize) -> String {
+    let mut text = String::new();
+    for message in messages {
+        output::paragraph(&mut text, YELLOW, 0, width, message);
+    }
+    text
 }
 
 /// How many pairs, in words.

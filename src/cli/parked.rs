@@ -6,9 +6,17 @@ use std::fmt::Write as _;
 use super::args::{ParkedAction, ParkedArgs};
 use super::item::{ago, by_operator, say_who_holds};
 use super::output::{self, BOLD, CYAN, DIM, RED, count, paint};
-use super::{Context, Exit, Failure};
+use super::{Access, Context, Exit, Failure};
 use crate::model::RouteName;
 use crate::store::Due;
+
+/// Listing looks only.
+pub(super) const fn access(args: &ParkedArgs) -> Access {
+    match &args.action {
+        ParkedAction::List { .. } => Access::Read,
+        _ => Access::Write,
+    }
+}
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &ParkedArgs) -> Result<Exit, Failure> {
@@ -71,9 +79,10 @@ fn retry(context: &Context, ids: &[i64], all: bool) -> Result<Exit, Failure> {
     }
     if context.out.json {
         context.out.json(&serde_json::json!({ "due": taken, "not_parked": unknown }))?;
-    } else {
+    } else if !taken.is_empty() || unknown.is_empty() {
         let said = count(u64::try_from(taken.len()).unwrap_or(0), "item is", "items are");
-        context.out.line(format_args!("{said} due again; the service visits them soon, `evenkeel run --once` now"))?;
+        context.out.line(format_args!("{said} due again"))?;
+        context.out.line("the service visits what is due soon, `evenkeel run --once` does so now")?;
     }
     if unknown.is_empty() {
         return Ok(Exit::Settled);
@@ -102,7 +111,10 @@ fn give_up(context: &Context, id: i64, reason: &str) -> Result<Exit, Failure> {
     if context.out.json {
         context.out.json(&serde_json::json!({ "dropped": due, "pass": report.pass, "reason": reason.trim() }))?;
     } else {
-        context.out.line(format_args!("{} dropped; it is looked at again only when it changes", due.item))?;
+        let mut text = String::new();
+        let said = format!("{} dropped; it is looked at again only when it changes", due.item);
+        output::paragraph(&mut text, anstyle::Style::new(), 0, context.out.width, &said);
+        context.out.text(&text)?;
     }
     Ok(Exit::Settled)
 }

@@ -194,7 +194,7 @@ fn last(pass: &Pass) -> LastPass {
 fn render(text: &mut String, status: &RouteStatus, width: usize, now: Timestamp) {
     let (style, said) = match status.state {
         "settled" => (GREEN, "in step".to_owned()),
-        "new" => (YELLOW, "no pass yet: `evenkeel plan --full` shows what the first would do".to_owned()),
+        "new" => (YELLOW, "no pass yet".to_owned()),
         "waiting" => (YELLOW, "a person is needed".to_owned()),
         "drift" => (YELLOW, "something is left for the next pass".to_owned()),
         "refused" => (RED, "the last pass was refused by a brake".to_owned()),
@@ -284,6 +284,9 @@ fn render(text: &mut String, status: &RouteStatus, width: usize, now: Timestamp)
         );
         let detail = if counts.is_empty() { requests } else { format!("{}; {requests}", counts.join(", ")) };
         output::paragraph(text, DIM, 11, width, &detail);
+    }
+    if status.state == "new" {
+        row(text, "next", "`evenkeel plan --full` shows what the first pass would do");
     }
     if let Some(error) = &status.last_error {
         row(text, "last error", &format!("pass {}, {}: {}", error.pass, ago(error.at, now), error.message));

@@ -118,11 +118,15 @@ fn render(plan: &UndoPlan, width: usize) -> String {
     let already = plan.steps.iter().flat_map(|step| &step.left).filter(|left| left.already).count();
     let steps = plan.steps.iter().filter(|step| !step.is_empty()).count();
     let number = plan.pass.map_or_else(String::new, |pass| format!("undoing pass {pass}: "));
-    let said = format!(
-        "{number}{} to put back, {} left as they are, {already} as before already",
-        count(u64::try_from(steps).unwrap_or(u64::MAX), "pair or item", "pairs and items"),
-        left.len()
+    let mut said = format!(
+        "{number}{} to put back",
+        count(u64::try_from(steps).unwrap_or(u64::MAX), "pair or item", "pairs and items")
     );
+    for (parts, words) in [(left.len(), "left as they are"), (already, "as before already")] {
+        if parts > 0 {
+            let _ = write!(said, ", {parts} {words}");
+        }
+    }
     output::paragraph(&mut text, BOLD, 0, width, &said);
     text
 }

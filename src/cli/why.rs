@@ -106,10 +106,13 @@ fn render_field(text: &mut String, state: &FieldState, width: usize, now: Timest
         let _ = writeln!(text, "  {label:<8} {}{}", paint(style, shown), paint(style, note));
     };
     let plain = anstyle::Style::new();
-    if let Some(base) = &state.base {
-        row("agreed", &shown(base), DIM, "");
+    let quiet = Side::BOTH.into_iter().all(|side| state.now[side].is_some() && state.now[side] == state.base);
+    match &state.base {
+        Some(base) if quiet => row("both", &shown(base), plain, ""),
+        Some(base) => row("agreed", &shown(base), DIM, ""),
+        None => {}
     }
-    for side in Side::BOTH {
+    for side in Side::BOTH.into_iter().filter(|_| !quiet) {
         let Some(value) = &state.now[side] else { continue };
         // Where nothing drifts, both show the base as well as they can.
         let style = if state.drifts[side] { YELLOW } else { plain };

@@ -100,7 +100,7 @@ impl Report {
         !self.unread.borrow().is_empty()
     }
 
-    /// Notes that something is missing from the file.
+    /// Notes that something is missing from the file, or is not of the kind it should be.
     pub(super) fn fault_missing(&self, line: Option<usize>, what: impl Into<String>) {
         if !self.guesses() {
             self.fault(line, what);

@@ -175,6 +175,9 @@ fn follow(
 }
 
 fn from_file(path: &Path, world: World<'_>, shown: &str, report: &Report) -> Result<Zeroizing<String>, String> {
+    if path.starts_with("~") {
+        return Err("~ means nothing here; write the whole path".to_owned());
+    }
     let file = (world.read)(path)
         // Somebody may have put the secret itself where its path belongs.
         .map_err(|error| format!("the file {} cannot be read: {error}", quote(&path.to_string_lossy())))?;

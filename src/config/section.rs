@@ -169,7 +169,7 @@ impl<'a, 't> Section<'a, 't> {
             Some((line, DeValue::Table(table))) => (Some(table), Some(line)),
             Some((line, other)) => {
                 let name = self.below(key);
-                self.wrong(
+                self.misshapen(
                     line,
                     key,
                     other,
@@ -196,7 +196,7 @@ impl<'a, 't> Section<'a, 't> {
             None => return Vec::new(),
             Some((_, DeValue::Array(entries))) => entries,
             Some((line, other)) => {
-                self.wrong(line, key, other, &wanted);
+                self.misshapen(line, key, other, &wanted);
                 return Vec::new();
             }
         };
@@ -212,7 +212,7 @@ impl<'a, 't> Section<'a, 't> {
                     line: Some(line),
                     table: Some(table),
                 }),
-                other => self.wrong(line, key, other, &wanted),
+                other => self.misshapen(line, key, other, &wanted),
             }
         }
         found
@@ -368,6 +368,13 @@ impl<'a, 't> Section<'a, 't> {
 
     fn below(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    /// Notes that a section stands where a list of them belongs, or the reverse. A header that could
+    /// not be read looks the same, so it is not said of a document that is a guess.
+    fn misshapen(&self, line: usize, key: &str, found: &DeValue<'_>, wanted: &str) {
+        let what = format!("{}: found {}, wanted {wanted}", self.shown(key), kind_of(found));
+        self.walk.report.fault_missing(Some(line), what);
     }
 
     fn wrong(&self, line: usize, key: &str, found: &DeValue<'_>, wanted: &str) {

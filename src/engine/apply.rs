@@ -231,7 +231,7 @@ impl Hands<'_, '_> {
             (Some(planned), Some(now)) => same(planned, now),
             _ => false,
         });
-        if !unmoved || **fresh_base != *base || *fresh_waiting != *waiting {
+        if !unmoved || **fresh_base != *base || !asks_the_same(fresh_waiting, waiting) {
             // It is not what the plan saw. Read what the plan took for unmoved too, then decide again.
             for side in Side::BOTH {
                 if pair.sight[side] == Sight::Unmoved {
@@ -262,6 +262,7 @@ impl Hands<'_, '_> {
         let record = Record { change: vec![(pair.link.id, change)], clear_due: keys(&pair.link), ..Record::default() };
         self.record(&record)?;
         self.report.counts.updated += 1;
+        self.report.counts.waiting += u64::try_from(waiting.len()).unwrap_or(0);
         Ok(None)
     }
 
@@ -674,7 +675,8 @@ impl Hands<'_, '_> {
             self.report.counts.again += 1;
         }
         self.report.messages.push(format!("{subject}: {message}"));
-        let mut record = Record { due: vec![due.clone()], ..Record::default() };
+        // Cleared and set anew, so that the new time counts and not the earlier one.
+        let mut record = Record { clear_due: vec![subject.clone()], due: vec![due.clone()], ..Record::default() };
         if due.parked {
             let entry = self.entry("park", &subject, None, Vec::new(), &message);
             record.history.push(NewEntry { link: repair.link, ..entry });
@@ -752,6 +754,14 @@ fn keys(link: &Link) -> Vec<ItemKey> {
 /// New digests where there are some, else those kept.
 fn merged_seen(new: &BySide<Option<Fingerprint>>, kept: &BySide<Option<Fingerprint>>) -> BySide<Option<Fingerprint>> {
     BySide::from_fn(|side| new[side].clone().or_else(|| kept[side].clone()))
+}
+
+/// Whether the same questions are open; a new one carries the moment of each decision, which is no difference.
+fn asks_the_same(one: &BTreeMap<Field, Waiting>, other: &BTreeMap<Field, Waiting>) -> bool {
+    let asked = |all: &BTreeMap<Field, Waiting>| -> Vec<(Field, Option<String>, BySide<String>)> {
+        all.iter().map(|(field, waiting)| (*field, waiting.base.clone(), waiting.said.clone())).collect()
+    };
+    asked(one) == asked(other)
 }
 
 /// Whether two writes have the same effect on the item's fields; the footer may follow what was re-read.

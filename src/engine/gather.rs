@@ -548,6 +548,8 @@ impl Gathering<'_> {
     fn again(&mut self, key: &ItemKey, why: &str) {
         let attempts = self.dues.get(key).map_or(0, |due| due.attempts) + 1;
         let engine = self.engine;
+        // Cleared and set anew, so that the new time counts and not the earlier one.
+        self.closing.clear_due.push(key.clone());
         self.closing.due.push(NewDue {
             item: key.clone(),
             reason: "it could not be read".to_owned(),

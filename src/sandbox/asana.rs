@@ -4,9 +4,13 @@ mod acts;
 mod feed;
 mod fields;
 mod lists;
+mod page;
 mod people;
 mod record;
 mod rich;
+mod route;
+mod shelves;
+mod stories;
 mod tasks;
 mod view;
 
@@ -20,11 +24,12 @@ use serde_json::{Value, json};
 
 use self::feed::Feed;
 use self::fields::{Fields, Want};
+use self::route::Route;
 use super::fault::Bend;
 use super::lagging::Lagging;
 use super::population::Population;
 use super::web::{Ask, instant_ms};
-use crate::provider::http::{Method, Response};
+use crate::provider::http::Response;
 
 pub use self::people::{Asana, CustomField, FieldKind, Project, TaskSeed};
 pub use self::view::TaskView;
@@ -64,6 +69,8 @@ pub struct AsanaHabits {
     pub reads_in_flight: Option<u32>,
     /// Writes in flight at once. `None` for no limit.
     pub writes_in_flight: Option<u32>,
+    /// Values of the `Asana-Change` header that every answer carries, one header each.
+    pub changes: Vec<String>,
 }
 
 impl Default for AsanaHabits {
@@ -85,6 +92,7 @@ impl Default for AsanaHabits {
             cost_per_minute: None,
             reads_in_flight: None,
             writes_in_flight: None,
+            changes: Vec::new(),
         }
     }
 }
@@ -352,6 +360,7 @@ impl AsanaState {
             let cost = i64::try_from(response.body.len() / 1024 + 1).unwrap_or(i64::MAX);
             self.recent.entry(token.to_owned()).or_default().cost.push_back((now, cost));
         }
+        response.headers.extend(self.habits.changes.iter().map(|change| ("asana-change".to_owned(), change.clone())));
         if response.status == 429 {
             response.headers.push(("retry-after".to_owned(), "30".to_owned()));
         }
@@ -502,110 +511,6 @@ impl Call<'_> {
             Some(data) => Ok(data),
             None => refuse(400, "data: Missing input"),
         }
-    }
-}
-
-/// What a request asks for; gids as they stand in the path.
-#[derive(Debug, Clone, Copy)]
-enum Route<'p> {
-    User(&'p str),
-    Users,
-    Workspaces,
-    Workspace(&'p str),
-    WorkspaceProjects(&'p str),
-    WorkspaceTags(&'p str),
-    WorkspaceFields(&'p str),
-    WorkspaceUsers(&'p str),
-    Typeahead(&'p str),
-    Search(&'p str),
-    Projects,
-    Project(&'p str),
-    ProjectTasks(&'p str),
-    ProjectSections(&'p str),
-    CreateSection(&'p str),
-    ProjectFieldSettings(&'p str),
-    Events(Option<&'p str>),
-    Tasks,
-    CreateTask,
-    Task(&'p str),
-    UpdateTask(&'p str),
-    DeleteTask(&'p str),
-    TaskList(&'p str, &'p str),
-    TaskAction(&'p str, &'p str),
-    CreateStory(&'p str),
-    Story(&'p str),
-    UpdateStory(&'p str),
-    DeleteStory(&'p str),
-    Section(&'p str),
-    UpdateSection(&'p str),
-    DeleteSection(&'p str),
-    SectionTasks(&'p str),
-    SectionAddTask(&'p str),
-    Tags,
-    CreateTag(Option<&'p str>),
-    Tag(&'p str),
-    UpdateTag(&'p str),
-    DeleteTag(&'p str),
-    TagTasks(&'p str),
-    Field(&'p str),
-}
-
-impl<'p> Route<'p> {
-    fn find(method: Method, words: &[&'p str]) -> Option<Self> {
-        use Method::{Delete, Get, Post, Put};
-        Some(match (method, words) {
-            (Get, ["users"]) => Self::Users,
-            (Get, ["users", who]) => Self::User(who),
-            (Get, ["workspaces"]) => Self::Workspaces,
-            (Get, ["workspaces", gid]) => Self::Workspace(gid),
-            (Get, ["workspaces", gid, "projects"]) => Self::WorkspaceProjects(gid),
-            (Get, ["workspaces", gid, "tags"]) => Self::WorkspaceTags(gid),
-            (Post, ["workspaces", gid, "tags"]) => Self::CreateTag(Some(gid)),
-            (Get, ["workspaces", gid, "custom_fields"]) => Self::WorkspaceFields(gid),
-            (Get, ["workspaces", gid, "users"]) => Self::WorkspaceUsers(gid),
-            (Get, ["workspaces", gid, "typeahead"]) => Self::Typeahead(gid),
-            (Get, ["workspaces", gid, "tasks", "search"]) => Self::Search(gid),
-            (Get, ["projects"]) => Self::Projects,
-            (Get, ["projects", gid]) => Self::Project(gid),
-            (Get, ["projects", gid, "tasks"]) => Self::ProjectTasks(gid),
-            (Get, ["projects", gid, "sections"]) => Self::ProjectSections(gid),
-            (Post, ["projects", gid, "sections"]) => Self::CreateSection(gid),
-            (Get, ["projects", gid, "custom_field_settings"]) => Self::ProjectFieldSettings(gid),
-            (Get, ["projects", gid, "events"]) => Self::Events(Some(gid)),
-            (Get, ["events"]) => Self::Events(None),
-            (Get, ["tasks"]) => Self::Tasks,
-            (Post, ["tasks"]) => Self::CreateTask,
-            (Get, ["tasks", gid]) => Self::Task(gid),
-            (Put, ["tasks", gid]) => Self::UpdateTask(gid),
-            (Delete, ["tasks", gid]) => Self::DeleteTask(gid),
-            (Get, ["tasks", gid, list @ ("projects" | "tags" | "subtasks" | "stories")]) => Self::TaskList(gid, list),
-            (Post, ["tasks", gid, "stories"]) => Self::CreateStory(gid),
-            (
-                Post,
-                [
-                    "tasks",
-                    gid,
-                    action @ ("addProject" | "removeProject" | "addTag" | "removeTag" | "addFollowers"
-                    | "removeFollowers" | "setParent"),
-                ],
-            ) => Self::TaskAction(gid, action),
-            (Get, ["stories", gid]) => Self::Story(gid),
-            (Put, ["stories", gid]) => Self::UpdateStory(gid),
-            (Delete, ["stories", gid]) => Self::DeleteStory(gid),
-            (Get, ["sections", gid]) => Self::Section(gid),
-            (Put, ["sections", gid]) => Self::UpdateSection(gid),
-            (Delete, ["sections", gid]) => Self::DeleteSection(gid),
-            (Get, ["sections", gid, "tasks"]) => Self::SectionTasks(gid),
-            (Post, ["sections", gid, "addTask"]) => Self::SectionAddTask(gid),
-            (Get, ["tags"]) => Self::Tags,
-            (Post, ["tags"]) => Self::CreateTag(None),
-            (Get, ["tags", gid]) => Self::Tag(gid),
-            (Put, ["tags", gid]) => Self::UpdateTag(gid),
-            (Delete, ["tags", gid]) => Self::DeleteTag(gid),
-            (Get, ["tags", gid, "tasks"]) => Self::TagTasks(gid),
-            (Get, ["custom_fields", gid]) => Self::Field(gid),
-            _ => return None,
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A small GitHub: what it holds, who may ask, and which request goes where (github-api.md §17).
 
 mod acts;
+mod comments;
 mod issues;
 mod limits;
 mod lists;
@@ -328,7 +329,7 @@ impl GithubState {
         if !free && !unchanged_is_free && over.is_none() {
             windows.spend();
         }
-        response.headers.extend(windows.headers(&limits, now, over == Some(Limit::Primary)));
+        response.headers.extend(windows.headers(&limits, over == Some(Limit::Primary)));
         for (name, value) in [
             ("cache-control", "private, max-age=60, s-maxage=60"),
             ("vary", "Accept, Authorization, Cookie, X-GitHub-OTP,Accept-Encoding, Accept, X-Requested-With"),

@@ -36,7 +36,7 @@ pub struct Counts {
 }
 
 /// Requests kept with their paths; older ones are only counted.
-const KEPT_MAX: usize = 100_000;
+const KEPT_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(super) struct LogState {
@@ -85,7 +85,7 @@ fn item_of(path: &str) -> String {
 pub struct Log(pub(super) Sandbox);
 
 impl Log {
-    /// The requests since the last reset, oldest first; the newest 100,000 of them.
+    /// The requests since the last reset, oldest first; the newest 10,000 of them.
     pub fn requests(&self) -> Vec<Seen> {
         self.0.state().log.seen.iter().cloned().collect()
     }

@@ -10,7 +10,7 @@ use crate::model::{
     Assignees, Content, Date, Facts, Item, ItemKey, Native, People, Place, ProjectGid, Side, Status, TaskGid, Timestamp,
 };
 use crate::provider::json::Id;
-use crate::provider::words as text;
+use crate::text;
 
 /// `{"data": …}` around every success.
 #[derive(Debug, Deserialize)]

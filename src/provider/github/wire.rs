@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::model::{
     Assignees, Content, Facts, IssueRef, Item, ItemKey, Native, People, Place, RepoName, Side, Status, Timestamp,
 };
-use crate::provider::words as text;
+use crate::text;
 
 /// An issue, or a pull request in an issue's clothes.
 #[derive(Debug, Deserialize)]

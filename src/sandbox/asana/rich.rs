@@ -92,7 +92,7 @@ pub(super) fn accept(html: &str) -> Result<String, String> {
                     if text.contains('\n') && open.last().is_some_and(|name| name == "h1" || name == "h2") {
                         return Err(invalid("a heading holds no line break".to_owned()));
                     }
-                    out.push_str(&escaped(&text));
+                    out.push_str(&escaped(text));
                 } else if !text.trim().is_empty() {
                     return Err("html_lacks_body: the text must be inside <body>".to_owned());
                 }
@@ -108,7 +108,7 @@ pub(super) fn accept(html: &str) -> Result<String, String> {
             Event::CData(text) => {
                 let text: &str = &text;
                 if inside {
-                    out.push_str(&escaped(&text));
+                    out.push_str(&escaped(text));
                 }
             }
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}

@@ -4,11 +4,7 @@ use jiff::civil::Date;
 use serde_json::{Map, Value};
 
 use super::acts::{Edit, NewTask, Spot};
-use super::feed::Thing;
-use super::{
-    AsanaState, Call, FieldKind, Refusal, SectionState, TagState, Task, data, nothing, nothing_found, parse_gid,
-    refuse, rich,
-};
+use super::{AsanaState, Call, FieldKind, Refusal, Task, data, nothing, nothing_found, parse_gid, refuse, rich};
 use crate::provider::http::Response;
 use crate::sandbox::web::parse_instant;
 
@@ -16,28 +12,7 @@ use crate::sandbox::web::parse_instant;
 const HOMES_MAX: usize = 20;
 /// Properties that only a creation takes.
 const CREATE_ONLY: [&str; 4] = ["projects", "tags", "followers", "memberships"];
-const COLORS: [&str; 18] = [
-    "dark-pink",
-    "dark-green",
-    "dark-blue",
-    "dark-red",
-    "dark-teal",
-    "dark-brown",
-    "dark-orange",
-    "dark-purple",
-    "dark-warm-gray",
-    "light-pink",
-    "light-green",
-    "light-blue",
-    "light-red",
-    "light-teal",
-    "light-brown",
-    "light-orange",
-    "light-purple",
-    "light-warm-gray",
-];
-
-type Data = Map<String, Value>;
+pub(super) type Data = Map<String, Value>;
 
 impl AsanaState {
     /// A task that is not in the trash and that the caller may see, by its gid in the path.
@@ -288,7 +263,7 @@ impl AsanaState {
         }
     }
 
-    fn known_task(&self, name: &str, value: &Value) -> Result<u64, Refusal> {
+    pub(super) fn known_task(&self, name: &str, value: &Value) -> Result<u64, Refusal> {
         let gid = parse_gid(name, text(name, value)?)?;
         match self.task(gid).filter(|task| !task.trashed) {
             Some(_) => Ok(gid),
@@ -297,7 +272,7 @@ impl AsanaState {
     }
 
     /// `insert_before` or `insert_after`; null means the end or the start.
-    fn spot(&self, given: &Data, otherwise: Spot) -> Result<Spot, Refusal> {
+    pub(super) fn spot(&self, given: &Data, otherwise: Spot) -> Result<Spot, Refusal> {
         Ok(match (given.get("insert_before"), given.get("insert_after")) {
             (Some(Value::Null), _) => Spot::End,
             (_, Some(Value::Null)) => Spot::Start,
@@ -365,184 +340,6 @@ impl AsanaState {
         }
         Ok(nothing())
     }
-
-    // ---- stories ----
-
-    pub(super) fn create_story(&mut self, gid: &str, call: &mut Call<'_>) -> Result<Response, Refusal> {
-        let task = self.living_task(gid, call)?;
-        let given = call.data()?;
-        let html = comment_text(&given)?;
-        let pinned = given.get("is_pinned").and_then(Value::as_bool).unwrap_or(false);
-        let story = self.comment(call.act, task, html, pinned);
-        let mut response = self.show_story(story, 201, call)?;
-        response.headers.push(("location".to_owned(), format!("{}/stories/{story}", call.ask.base)));
-        Ok(response)
-    }
-
-    fn show_story(&self, gid: u64, status: u16, call: &Call<'_>) -> Result<Response, Refusal> {
-        match self.stories.get(&gid) {
-            Some(story) => Ok(data(status, |out| self.write_story(out, story, call.single(), call.act.who))),
-            None => nothing_found("story", gid),
-        }
-    }
-
-    pub(super) fn update_story(&mut self, gid: &str, call: &mut Call<'_>) -> Result<Response, Refusal> {
-        let gid = self.living_story(gid)?;
-        let given = call.data()?;
-        let Some(story) = self.stories.get_mut(&gid) else { return nothing_found("story", gid) };
-        if story.subtype != "comment_added" {
-            return refuse(400, "text: Only comment stories can be edited");
-        }
-        if let Some(pinned) = given.get("is_pinned").and_then(Value::as_bool) {
-            story.pinned = pinned;
-        }
-        if given.contains_key("text") || given.contains_key("html_text") {
-            if story.author != call.act.who {
-                return refuse(403, "You do not have permission to edit this story.");
-            }
-            let html = comment_text(&given)?;
-            self.edit_comment(call.act, gid, html);
-        }
-        self.show_story(gid, 200, call)
-    }
-
-    pub(super) fn delete_story(&mut self, gid: &str, call: &Call<'_>) -> Result<Response, Refusal> {
-        let gid = self.living_story(gid)?;
-        if self.stories.get(&gid).is_some_and(|story| story.author != call.act.who) {
-            return refuse(403, "You do not have permission to delete this story.");
-        }
-        self.delete_comment(call.act, gid);
-        Ok(nothing())
-    }
-
-    // ---- sections and tags ----
-
-    pub(super) fn create_section(&mut self, gid: &str, call: &mut Call<'_>) -> Result<Response, Refusal> {
-        let project = self.readable_project(gid, call.act.who)?;
-        let given = call.data()?;
-        let name = name_of(&given)?;
-        let gid = self.add_section(project, name, call.act.now);
-        self.tell(call.act, "added", Thing::Section(gid), Some(Thing::Project(project)), None, vec![project]);
-        Ok(data(201, |out| self.write_thing(out, Thing::Section(gid), call.single())))
-    }
-
-    pub(super) fn add_section(&mut self, project: u64, name: &str, now: i64) -> u64 {
-        let gid = self.gid();
-        let section =
-            SectionState { gid, name: name.to_owned(), project, created_at: now, order: Vec::new(), deleted: false };
-        self.sections.insert(gid, section);
-        if let Some(project) = self.projects.get_mut(&project) {
-            project.sections.push(gid);
-        }
-        gid
-    }
-
-    pub(super) fn update_section(&mut self, gid: &str, call: &mut Call<'_>) -> Result<Response, Refusal> {
-        let gid = self.readable_section(gid, call.act.who)?;
-        let given = call.data()?;
-        let name = name_of(&given)?.to_owned();
-        self.rename_section(call.act, gid, name);
-        Ok(data(200, |out| self.write_thing(out, Thing::Section(gid), call.single())))
-    }
-
-    pub(super) fn rename_section(&mut self, act: super::Act, gid: u64, name: String) {
-        let Some(section) = self.sections.get_mut(&gid) else { return };
-        section.name = name;
-        let project = section.project;
-        let change = super::feed::FieldChange { field: "name", action: "changed", value: None };
-        self.tell(act, "changed", Thing::Section(gid), None, Some(change), vec![project]);
-    }
-
-    pub(super) fn delete_section(&mut self, gid: &str) -> Result<Response, Refusal> {
-        let gid = parse_gid("section", gid)?;
-        let Some(section) = self.sections.get(&gid).filter(|section| !section.deleted) else {
-            return nothing_found("section", gid);
-        };
-        let project = self.projects.get(&section.project);
-        let computed =
-            project.is_some_and(|project| project.sections.first() == Some(&gid) && project.population.is_some());
-        let living = section.order.iter().any(|gid| self.task(*gid).is_some_and(|task| !task.trashed));
-        if living || computed {
-            return refuse(400, "section: Cannot delete a section that has tasks in it");
-        }
-        if project.is_some_and(|project| project.sections.len() <= 1) {
-            return refuse(400, "section: Cannot delete the last section of a project");
-        }
-        let project = section.project;
-        if let Some(project) = self.projects.get_mut(&project) {
-            project.sections.retain(|known| *known != gid);
-        }
-        if let Some(section) = self.sections.get_mut(&gid) {
-            section.deleted = true;
-        }
-        Ok(nothing())
-    }
-
-    pub(super) fn section_add_task(&mut self, gid: &str, call: &mut Call<'_>) -> Result<Response, Refusal> {
-        let section = self.readable_section(gid, call.act.who)?;
-        let given = call.data()?;
-        let Some(task) = given.get("task") else { return refuse(400, "task: Missing input") };
-        let task = self.known_task("task", task)?;
-        let spot = self.spot(&given, Spot::Start)?;
-        let project = self.sections.get(&section).map(|section| section.project).unwrap_or_default();
-        self.put_in_project(call.act, task, project, section, spot);
-        Ok(nothing())
-    }
-
-    pub(super) fn create_tag(&mut self, workspace: Option<&str>, call: &mut Call<'_>) -> Result<Response, Refusal> {
-        let given = call.data()?;
-        match (workspace, given.get("workspace")) {
-            (Some(workspace), _) => self.workspace(workspace)?,
-            (None, Some(workspace)) => self.workspace(text("workspace", workspace)?).map_err(in_body)?,
-            (None, None) => return refuse(400, "workspace: Missing input"),
-        };
-        let name = name_of(&given)?.to_owned();
-        let color = color_of(&given)?;
-        let gid = self.add_tag(name, color, call.act.now);
-        let mut response = data(201, |out| self.write_thing(out, Thing::Tag(gid), call.single()));
-        response.headers.push(("location".to_owned(), format!("{}/tags/{gid}", call.ask.base)));
-        Ok(response)
-    }
-
-    pub(super) fn add_tag(&mut self, name: String, color: Option<String>, now: i64) -> u64 {
-        let gid = self.gid();
-        self.tags.insert(gid, TagState { gid, name, color, created_at: now, deleted: false });
-        gid
-    }
-
-    pub(super) fn update_tag(&mut self, gid: &str, call: &mut Call<'_>) -> Result<Response, Refusal> {
-        let gid = self.living_tag(gid)?;
-        let given = call.data()?;
-        let color = color_of(&given)?;
-        if let Some(tag) = self.tags.get_mut(&gid) {
-            if given.contains_key("name") {
-                tag.name = name_of(&given)?.to_owned();
-            }
-            if given.contains_key("color") {
-                tag.color = color;
-            }
-        }
-        Ok(data(200, |out| self.write_thing(out, Thing::Tag(gid), call.single())))
-    }
-
-    pub(super) fn delete_tag(&mut self, gid: &str, call: &Call<'_>) -> Result<Response, Refusal> {
-        let gid = self.living_tag(gid)?;
-        self.remove_tag(gid, call.act.now);
-        Ok(nothing())
-    }
-
-    pub(super) fn remove_tag(&mut self, gid: u64, now: i64) {
-        if let Some(tag) = self.tags.get_mut(&gid) {
-            tag.deleted = true;
-        }
-        let carrying: Vec<u64> =
-            self.tasks.iter().filter(|(_, task)| task.get().tags.contains(&gid)).map(|(gid, _)| *gid).collect();
-        for task in carrying {
-            if let Some(task) = self.touch(task, now) {
-                task.tags.retain(|known| *known != gid);
-            }
-        }
-    }
 }
 
 /// What of a task decides which edits are allowed.
@@ -552,11 +349,11 @@ struct Shape {
 }
 
 /// An unknown object in a path is 404, the same in a body 400.
-fn in_body(refusal: Refusal) -> Refusal {
+pub(super) fn in_body(refusal: Refusal) -> Refusal {
     Refusal { status: if refusal.status == 404 { 400 } else { refusal.status }, ..refusal }
 }
 
-fn text<'v>(name: &str, value: &'v Value) -> Result<&'v str, Refusal> {
+pub(super) fn text<'v>(name: &str, value: &'v Value) -> Result<&'v str, Refusal> {
     match value {
         Value::String(text) => Ok(text),
         Value::Number(_) => refuse(400, format!("{name}: Not a valid GID type: number")),
@@ -565,7 +362,7 @@ fn text<'v>(name: &str, value: &'v Value) -> Result<&'v str, Refusal> {
 }
 
 /// A text; null is taken as empty.
-fn text_or_null<'v>(name: &str, value: &'v Value) -> Result<&'v str, Refusal> {
+pub(super) fn text_or_null<'v>(name: &str, value: &'v Value) -> Result<&'v str, Refusal> {
     match value {
         Value::Null => Ok(""),
         Value::String(text) => Ok(text),
@@ -573,7 +370,7 @@ fn text_or_null<'v>(name: &str, value: &'v Value) -> Result<&'v str, Refusal> {
     }
 }
 
-fn rich_text(name: &str, value: &Value) -> Result<String, Refusal> {
+pub(super) fn rich_text(name: &str, value: &Value) -> Result<String, Refusal> {
     rich::accept(text_or_null(name, value)?).or_else(|why| refuse(400, format!("{name}: {why}")))
 }
 
@@ -589,39 +386,10 @@ fn day(name: &str, value: &Value) -> Result<Option<Date>, Refusal> {
     }
 }
 
-fn items<'d>(name: &str, given: &'d Data) -> Result<std::slice::Iter<'d, Value>, Refusal> {
+pub(super) fn items<'d>(name: &str, given: &'d Data) -> Result<std::slice::Iter<'d, Value>, Refusal> {
     match given.get(name) {
         None | Some(Value::Null) => Ok([].iter()),
         Some(Value::Array(items)) => Ok(items.iter()),
         Some(other) => refuse(400, format!("{name}: Value is not an array: {other}")),
-    }
-}
-
-fn comment_text(given: &Data) -> Result<String, Refusal> {
-    match (given.get("text"), given.get("html_text")) {
-        (Some(_), Some(_)) => refuse(400, "You may only provide one of text or html_text!"),
-        (Some(plain), None) => Ok(rich::from_plain(text_or_null("text", plain)?)),
-        (None, Some(html)) => rich_text("html_text", html),
-        (None, None) => refuse(400, "text: Missing input"),
-    }
-}
-
-fn name_of(given: &Data) -> Result<&str, Refusal> {
-    match given.get("name") {
-        Some(name) => match text_or_null("name", name)?.trim() {
-            "" => refuse(400, "name: Must not be empty"),
-            _ => text_or_null("name", name),
-        },
-        None => refuse(400, "name: Missing input"),
-    }
-}
-
-fn color_of(given: &Data) -> Result<Option<String>, Refusal> {
-    match given.get("color") {
-        None | Some(Value::Null) => Ok(None),
-        Some(color) => match color.as_str().filter(|color| COLORS.contains(color)) {
-            Some(color) => Ok(Some(color.to_owned())),
-            None => refuse(400, format!("color: Not a recognized color: {color}")),
-        },
     }
 }

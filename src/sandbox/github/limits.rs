@@ -17,12 +17,20 @@ pub struct Limits {
     pub creations_per_minute: Option<u64>,
     /// Issues and comments made in an hour.
     pub creations_per_hour: Option<u64>,
+    /// Requests in flight at once, of all users together.
+    pub in_flight: Option<u32>,
 }
 
 impl Limits {
     /// None.
     pub const fn off() -> Self {
-        Self { requests_per_hour: None, points_per_minute: None, creations_per_minute: None, creations_per_hour: None }
+        Self {
+            requests_per_hour: None,
+            points_per_minute: None,
+            creations_per_minute: None,
+            creations_per_hour: None,
+            in_flight: None,
+        }
     }
 
     /// Those the service publishes.
@@ -32,6 +40,7 @@ impl Limits {
             points_per_minute: Some(900),
             creations_per_minute: Some(80),
             creations_per_hour: Some(500),
+            in_flight: Some(100),
         }
     }
 }
@@ -106,7 +115,7 @@ impl Windows {
     }
 
     /// The five headers of every answer.
-    pub fn headers(&self, limits: &Limits, _now: i64, exhausted: bool) -> Vec<(String, String)> {
+    pub fn headers(&self, limits: &Limits, exhausted: bool) -> Vec<(String, String)> {
         let (limit, remaining, used, reset) = self.state(limits);
         let remaining = if exhausted { 0 } else { remaining };
         [

@@ -332,11 +332,19 @@ impl Github {
         })
     }
 
-    /// Merges a pull request. Issues it says to fix are not followed yet.
+    /// Merges a pull request into the default branch: closes the issues of its repository that its description
+    /// says it closes.
     pub fn merge(&self, repo: &RepoName, number: IssueNumber) {
+        let mut closes = Vec::new();
         self.edit(repo, number, |issue, act| {
             issue.pull = Some(Pull { draft: false, merged_at: Some(act.now) });
             set_state(issue, act, true, None);
+            closes = closed_by(issue.body.as_deref().unwrap_or_default());
+        });
+        self.in_repo(repo, |github, act, id| {
+            for number in closes {
+                github.edit_issue(act, id, number, |issue| set_state(issue, act, true, None));
+            }
         });
     }
 
@@ -500,6 +508,19 @@ impl GithubState {
         repo.population = Some(population.clone());
         population
     }
+}
+
+/// The issues that a description says it closes: a keyword, perhaps a colon, `#` and a number (github-api.md §12).
+fn closed_by(text: &str) -> Vec<IssueNumber> {
+    let words = ["close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved"];
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    let pairs = parts.windows(2).filter_map(|pair| {
+        let [word, target] = pair else { return None };
+        let keyword = words.contains(&word.trim_end_matches(':').to_lowercase().as_str());
+        let digits: String = target.strip_prefix('#')?.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok().filter(|_| keyword)
+    });
+    pairs.collect()
 }
 
 /// The id of an account, made where there is none of that login.

@@ -144,6 +144,26 @@ fn the_minute_limit_counts_refused_requests_too() {
 }
 
 #[test]
+fn too_many_at_once_are_told_to_wait_reads_and_writes_apart() {
+    let scene = Scene::new();
+    scene.sandbox.asana().habits(|habits| habits.writes_in_flight = Some(0));
+    let gid = scene.task("One");
+    let got = scene.asana(Put, &format!("/tasks/{gid}"), r#"{"data":{"name":"x"}}"#);
+    assert_eq!((got.status, got.header("retry-after")), (429, "5"));
+    assert_eq!(scene.asana(Get, &format!("/tasks/{gid}"), "").data()["name"], "One");
+}
+
+#[test]
+fn announced_changes_stand_in_headers() {
+    let scene = Scene::new();
+    let change = "name=new_goal_memberships;info=https://example.com";
+    scene.sandbox.asana().habits(|habits| habits.changes = vec![change.to_owned(), "name=other".to_owned()]);
+    let got = scene.asana(Get, "/users/me", "");
+    assert_eq!(got.response.headers.iter().filter(|(name, _)| name == "asana-change").count(), 2);
+    assert_eq!(got.header("asana-change"), change);
+}
+
+#[test]
 fn the_cost_limit_goes_negative_once() {
     let scene = Scene::new();
     scene.sandbox.asana().populate(&scene.project.gid, 200);

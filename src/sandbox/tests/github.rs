@@ -372,6 +372,8 @@ fn bursts_meet_the_secondary_limits() {
     scene.wait(60_000);
     assert_eq!([make().status, make().status], [201, 429], "the hour's limit");
     assert_eq!(write().status, 200, "which is about creations only");
+    github.habits(|habits| habits.limits = Limits { in_flight: Some(0), ..Limits::off() });
+    assert!(write().message().contains("secondary rate limit"));
 }
 
 #[test]
@@ -531,6 +533,19 @@ fn numbers_are_shared_and_never_used_again() {
     assert!(scene.view(two).id > i64::from(u32::MAX));
     let same = r#"{"title":"Two","body":"A body."}"#;
     assert_ne!(scene.github(Post, ISSUES, same).json["number"], scene.github(Post, ISSUES, same).json["number"]);
+}
+
+#[test]
+fn a_merge_closes_what_its_description_says() {
+    let scene = Scene::new();
+    let (one, two, three) = (scene.issue("One"), scene.issue("Two"), scene.issue("Three"));
+    let github = scene.sandbox.github();
+    let pull = github.pull_request(&scene.repo.name, "Pull", "Fixes #1, closes: #2. See #3 and resolves");
+    assert!(!scene.view(one).closed);
+    github.merge(&scene.repo.name, pull);
+    assert_eq!([one, two, three, pull].map(|number| scene.view(number).closed), [true, true, false, true]);
+    let got = scene.github(Get, &format!("{ISSUES}/{pull}"), "");
+    assert!(got.json["pull_request"]["merged_at"].is_string());
 }
 
 #[test]

@@ -86,6 +86,27 @@ fn since_finds_its_place_in_a_population() {
 }
 
 #[test]
+fn the_same_acts_give_the_same_world_byte_for_byte() {
+    let run = || {
+        let scene = Scene::new();
+        pairs(&scene, 20);
+        scene.sandbox.faults().chance(0.3, When::any().reads(), Fault::ShortListing(1));
+        let mut told = Vec::new();
+        for number in 0..10 {
+            scene.task(&format!("Task {number}"));
+            scene.issue(&format!("Issue {number}"));
+            let events = scene.asana(Get, &format!("/events?resource={}", scene.project.gid), "");
+            let tasks = scene.asana(Get, &format!("/tasks?project={}&limit=15", scene.project.gid), "");
+            let issues = scene.github(Get, "/repos/acme/app/issues?per_page=15", "");
+            told.extend([events, tasks, issues].map(|got| (got.response.headers, got.response.body)));
+            scene.wait(1234);
+        }
+        told
+    };
+    assert!(run() == run());
+}
+
+#[test]
 fn new_items_come_after_the_computed_ones() {
     let scene = Scene::new();
     pairs(&scene, 5);

@@ -1,0 +1,108 @@
+//! Which requests there are.
+
+use crate::provider::http::Method;
+
+/// What a request asks for; gids as they stand in the path.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Route<'p> {
+    User(&'p str),
+    Users,
+    Workspaces,
+    Workspace(&'p str),
+    WorkspaceProjects(&'p str),
+    WorkspaceTags(&'p str),
+    WorkspaceFields(&'p str),
+    WorkspaceUsers(&'p str),
+    Typeahead(&'p str),
+    Search(&'p str),
+    Projects,
+    Project(&'p str),
+    ProjectTasks(&'p str),
+    ProjectSections(&'p str),
+    CreateSection(&'p str),
+    ProjectFieldSettings(&'p str),
+    Events(Option<&'p str>),
+    Tasks,
+    CreateTask,
+    Task(&'p str),
+    UpdateTask(&'p str),
+    DeleteTask(&'p str),
+    TaskList(&'p str, &'p str),
+    TaskAction(&'p str, &'p str),
+    CreateStory(&'p str),
+    Story(&'p str),
+    UpdateStory(&'p str),
+    DeleteStory(&'p str),
+    Section(&'p str),
+    UpdateSection(&'p str),
+    DeleteSection(&'p str),
+    SectionTasks(&'p str),
+    SectionAddTask(&'p str),
+    Tags,
+    CreateTag(Option<&'p str>),
+    Tag(&'p str),
+    UpdateTag(&'p str),
+    DeleteTag(&'p str),
+    TagTasks(&'p str),
+    Field(&'p str),
+}
+
+impl<'p> Route<'p> {
+    /// Finds the route of a request; `words` are the path below the base.
+    pub fn find(method: Method, words: &[&'p str]) -> Option<Self> {
+        use Method::{Delete, Get, Post, Put};
+        Some(match (method, words) {
+            (Get, ["users"]) => Self::Users,
+            (Get, ["users", who]) => Self::User(who),
+            (Get, ["workspaces"]) => Self::Workspaces,
+            (Get, ["workspaces", gid]) => Self::Workspace(gid),
+            (Get, ["workspaces", gid, "projects"]) => Self::WorkspaceProjects(gid),
+            (Get, ["workspaces", gid, "tags"]) => Self::WorkspaceTags(gid),
+            (Post, ["workspaces", gid, "tags"]) => Self::CreateTag(Some(gid)),
+            (Get, ["workspaces", gid, "custom_fields"]) => Self::WorkspaceFields(gid),
+            (Get, ["workspaces", gid, "users"]) => Self::WorkspaceUsers(gid),
+            (Get, ["workspaces", gid, "typeahead"]) => Self::Typeahead(gid),
+            (Get, ["workspaces", gid, "tasks", "search"]) => Self::Search(gid),
+            (Get, ["projects"]) => Self::Projects,
+            (Get, ["projects", gid]) => Self::Project(gid),
+            (Get, ["projects", gid, "tasks"]) => Self::ProjectTasks(gid),
+            (Get, ["projects", gid, "sections"]) => Self::ProjectSections(gid),
+            (Post, ["projects", gid, "sections"]) => Self::CreateSection(gid),
+            (Get, ["projects", gid, "custom_field_settings"]) => Self::ProjectFieldSettings(gid),
+            (Get, ["projects", gid, "events"]) => Self::Events(Some(gid)),
+            (Get, ["events"]) => Self::Events(None),
+            (Get, ["tasks"]) => Self::Tasks,
+            (Post, ["tasks"]) => Self::CreateTask,
+            (Get, ["tasks", gid]) => Self::Task(gid),
+            (Put, ["tasks", gid]) => Self::UpdateTask(gid),
+            (Delete, ["tasks", gid]) => Self::DeleteTask(gid),
+            (Get, ["tasks", gid, list @ ("projects" | "tags" | "subtasks" | "stories")]) => Self::TaskList(gid, list),
+            (Post, ["tasks", gid, "stories"]) => Self::CreateStory(gid),
+            (
+                Post,
+                [
+                    "tasks",
+                    gid,
+                    action @ ("addProject" | "removeProject" | "addTag" | "removeTag" | "addFollowers"
+                    | "removeFollowers" | "setParent"),
+                ],
+            ) => Self::TaskAction(gid, action),
+            (Get, ["stories", gid]) => Self::Story(gid),
+            (Put, ["stories", gid]) => Self::UpdateStory(gid),
+            (Delete, ["stories", gid]) => Self::DeleteStory(gid),
+            (Get, ["sections", gid]) => Self::Section(gid),
+            (Put, ["sections", gid]) => Self::UpdateSection(gid),
+            (Delete, ["sections", gid]) => Self::DeleteSection(gid),
+            (Get, ["sections", gid, "tasks"]) => Self::SectionTasks(gid),
+            (Post, ["sections", gid, "addTask"]) => Self::SectionAddTask(gid),
+            (Get, ["tags"]) => Self::Tags,
+            (Post, ["tags"]) => Self::CreateTag(None),
+            (Get, ["tags", gid]) => Self::Tag(gid),
+            (Put, ["tags", gid]) => Self::UpdateTag(gid),
+            (Delete, ["tags", gid]) => Self::DeleteTag(gid),
+            (Get, ["tags", gid, "tasks"]) => Self::TagTasks(gid),
+            (Get, ["custom_fields", gid]) => Self::Field(gid),
+            _ => return None,
+        })
+    }
+}

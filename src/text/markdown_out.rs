@@ -1,0 +1,538 @@
+//! Writes canonical Markdown: what Asana's words would mean in Markdown is escaped, nothing calls anybody.
+
+use super::doc::{AROUND, CODE, EM, Kind, Line, Piece, STRIKE, STRONG, Said, Span};
+use super::link::{self, Object};
+use super::markdown_in::{TICKED, UNTICKED};
+use super::quiet::{self, HUSH};
+use crate::model::People;
+
+/// The Markdown text of these lines.
+pub(super) fn write(lines: &[Line], people: &People) -> String {
+    let mut writer = Writer::new(people);
+    for at in 0..lines.len() {
+        writer.line(at, |at| lines.get(at).map(|line| &line.said));
+    }
+    writer.markdown
+}
+
+/// Spans as one line of Markdown.
+pub(super) fn words(spans: &[Span]) -> String {
+    let nobody = People::default();
+    let mut writer = Writer::new(&nobody);
+    writer.inline(spans);
+    writer.markdown
+}
+
+/// Writes lines one after another, with what must stand between them.
+pub(super) struct Writer<'p> {
+    /// The text so far, without a line end at its end.
+    pub(super) markdown: String,
+    people: &'p People,
+    /// The open lists, outermost first.
+    lists: Vec<List>,
+    /// The backticks that close the open code block.
+    fence: usize,
+}
+
+/// An open list as it is spelled.
+#[derive(Clone, Debug)]
+struct List {
+    ordered: bool,
+    /// The number of its last item.
+    number: u64,
+    /// What stands after a number, or the bullet.
+    sign: char,
+    /// Where its items begin.
+    indent: usize,
+    /// Where their words begin.
+    column: usize,
+}
+
+impl<'p> Writer<'p> {
+    /// An empty text.
+    pub(super) fn new(people: &'p People) -> Self {
+        Self { markdown: String::new(), people, lists: Vec::new(), fence: 0 }
+    }
+
+    /// Writes the line `at`, apart from the one before; `said` gives that line and its neighbours.
+    pub(super) fn line<'s>(&mut self, at: usize, said: impl Fn(usize) -> Option<&'s Said>) {
+        let Some(line) = said(at) else { return };
+        if let Some(before) = at.checked_sub(1).and_then(&said) {
+            self.markdown.push_str(if parted(before, line) { "\n\n" } else { "\n" });
+        }
+        self.content(at, said, true);
+    }
+
+    /// Writes what stands on the line `at`; without `fences` the signs around a code block stand there already.
+    pub(super) fn content<'s>(&mut self, at: usize, said: impl Fn(usize) -> Option<&'s Said>, fences: bool) {
+        let Some(line) = said(at) else { return };
+        if !matches!(line.kind, Kind::Item { .. }) {
+            self.lists.clear();
+        }
+        match line.kind {
+            Kind::Text => self.inline(&line.spans),
+            Kind::Heading { second } => {
+                self.markdown.push_str(if second { "## " } else { "# " });
+                let start = self.markdown.len();
+                self.inline(&line.spans);
+                // A heading's closing signs would go.
+                if self.markdown[start..].ends_with('#') {
+                    self.markdown.pop();
+                    self.markdown.push_str("\\#");
+                }
+            }
+            Kind::Item { depth, ordered } => self.item(line, usize::from(depth), ordered),
+            Kind::Quote => {
+                self.markdown.push_str(if line.is_blank() { ">" } else { "> " });
+                self.inline(&line.spans);
+            }
+            Kind::Code => {
+                if line.first && fences {
+                    self.fence = fence((at..).map_while(&said).enumerate().map_while(|(below, said)| {
+                        (said.kind == Kind::Code && (below == 0 || !said.first)).then(|| literal(said))
+                    }));
+                    self.markdown.extend(std::iter::repeat_n('`', self.fence));
+                    self.markdown.push('\n');
+                }
+                self.markdown.push_str(literal(line));
+                if fences && said(at + 1).is_none_or(|next| next.kind != Kind::Code || next.first) {
+                    self.markdown.push('\n');
+                    self.markdown.extend(std::iter::repeat_n('`', self.fence));
+                }
+            }
+            Kind::Rule => self.markdown.push_str("---"),
+        }
+    }
+
+    /// Takes note of a line that stands there already, so that items below it are written under it.
+    pub(super) fn stands(&mut self, line: &Said, spelled: &str) {
+        let Kind::Item { depth, ordered } = line.kind else {
+            self.lists.clear();
+            return;
+        };
+        if !line.first {
+            return;
+        }
+        let words = spelled.trim_start_matches(' ');
+        let indent = spelled.len() - words.len();
+        let digits = words.len() - words.trim_start_matches(|sign: char| sign.is_ascii_digit()).len();
+        let rest = &words[digits..];
+        let sign =
+            rest.chars().next().filter(|sign| "-+*.)".contains(*sign)).unwrap_or(if ordered { '.' } else { '-' });
+        let after = rest.get(1..).unwrap_or_default();
+        let spaces = after.len() - after.trim_start_matches(' ').len();
+        // Five spaces or more are one and then code.
+        let spaces = if (1..=4).contains(&spaces) { spaces } else { 1 };
+        let number = words[..digits].parse().unwrap_or(1);
+        self.lists.truncate(usize::from(depth));
+        self.lists.push(List { ordered, number, sign, indent, column: indent + digits + 1 + spaces });
+    }
+
+    /// Writes a line of an item, under the words of the item it belongs to.
+    fn item(&mut self, line: &Said, depth: usize, ordered: bool) {
+        if !line.first {
+            if !line.is_blank() {
+                let column = self.lists.last().map_or(2, |list| list.column);
+                self.markdown.extend(std::iter::repeat_n(' ', column));
+                self.inline(&line.spans);
+            }
+            return;
+        }
+        self.lists.truncate(depth + 1);
+        if self.lists.len() > depth && self.lists.last().is_some_and(|list| list.ordered != ordered) {
+            self.lists.pop();
+        }
+        if self.lists.len() <= depth {
+            let indent = self.lists.last().map_or(0, |parent| parent.column);
+            let sign = if ordered { '.' } else { '-' };
+            self.lists.push(List { ordered, number: 0, sign, indent, column: indent + 2 });
+        }
+        let start = self.markdown.len();
+        if let Some(list) = self.lists.last_mut() {
+            list.number = list.number.saturating_add(1);
+            self.markdown.extend(std::iter::repeat_n(' ', list.indent));
+            if ordered {
+                self.markdown.push_str(&list.number.to_string());
+            }
+            self.markdown.push(list.sign);
+            self.markdown.push(' ');
+            list.column = self.markdown.len() - start;
+        }
+        self.task_line(&line.spans);
+    }
+
+    /// The words of a line without what marks its kind.
+    pub(super) fn words(&mut self, line: &Said) {
+        match line.kind {
+            Kind::Code => self.markdown.push_str(literal(line)),
+            Kind::Item { .. } if line.first => self.task_line(&line.spans),
+            _ => self.inline(&line.spans),
+        }
+    }
+
+    /// Writes the first line of an item, with its tick box if it shows one.
+    fn task_line(&mut self, spans: &[Span]) {
+        if let Some((Span { style: 0, link: None, piece: Piece::Text(text) }, rest)) = spans.split_first() {
+            for (sign, tick) in [(UNTICKED, "[ ] "), (TICKED, "[x] ")] {
+                if let Some(words) = text.strip_prefix(sign).filter(|words| !words.is_empty() || !rest.is_empty()) {
+                    self.markdown.push_str(tick);
+                    let mut spans = Vec::with_capacity(spans.len());
+                    if !words.is_empty() {
+                        spans.push(Span::text(words));
+                    }
+                    spans.extend_from_slice(rest);
+                    self.inline(&spans);
+                    return;
+                }
+            }
+        }
+        self.inline(spans);
+    }
+
+    /// Writes the spans of a line.
+    fn inline(&mut self, spans: &[Span]) {
+        let mut inline = Inline { out: &mut self.markdown, people: self.people, open: Vec::new(), spans, fresh: true };
+        inline.line();
+    }
+}
+
+/// Whether a blank line must stand between two lines.
+pub(super) fn parted(before: &Said, line: &Said) -> bool {
+    match (before.kind, line.kind) {
+        (Kind::Text, Kind::Text) | (Kind::Item { .. }, Kind::Item { .. }) => false,
+        (Kind::Quote, Kind::Quote) | (Kind::Code, Kind::Code) => line.first,
+        _ => true,
+    }
+}
+
+/// The text of a code line.
+pub(super) fn literal(said: &Said) -> &str {
+    match said.spans.first() {
+        Some(Span { piece: Piece::Text(text), .. }) => text,
+        _ => "",
+    }
+}
+
+/// More backticks than any line begins with; at least three.
+fn fence<'s>(lines: impl Iterator<Item = &'s str>) -> usize {
+    let ticks = |line: &str| {
+        let line = line.trim_start();
+        line.len() - line.trim_start_matches('`').len()
+    };
+    lines.map(ticks).max().unwrap_or(0).max(2) + 1
+}
+
+/// A mark around spans.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Link,
+    Style(u8),
+}
+
+/// Writes one line.
+struct Inline<'a> {
+    out: &'a mut String,
+    people: &'a People,
+    /// The open marks, outermost first, and what closes each.
+    open: Vec<(Mark, String)>,
+    spans: &'a [Span],
+    /// Whether nothing stands on the line yet.
+    fresh: bool,
+}
+
+impl Inline<'_> {
+    fn line(&mut self) {
+        let dollars: usize = self
+            .spans
+            .iter()
+            .filter(|span| span.style & CODE == 0)
+            .map(|span| {
+                if let Piece::Text(text) = &span.piece { text.bytes().filter(|byte| *byte == b'$').count() } else { 0 }
+            })
+            .sum();
+        for at in 0..self.spans.len() {
+            self.marks(at);
+            let span = &self.spans[at];
+            match &span.piece {
+                Piece::Text(text) if span.style & CODE != 0 => code(text, self.out),
+                Piece::Text(text) => {
+                    let fresh = self.fresh && self.open.is_empty();
+                    let rules = Rules { fresh, in_link: span.link.is_some(), dollars: dollars > 1 };
+                    escape(text, rules, self.out);
+                }
+                Piece::Url(url) => self.url(url, at),
+                Piece::Object(object) => self.object(object, at),
+            }
+            self.fresh = false;
+        }
+        self.close(0);
+    }
+
+    /// Closes and opens marks so that exactly those of the span `at` are open, in the fixed order.
+    fn marks(&mut self, at: usize) {
+        let span = &self.spans[at];
+        let before = at.checked_sub(1).and_then(|before| self.spans[before].link.as_ref());
+        let link = span.link.as_ref().map(|_| Mark::Link);
+        let styles = AROUND.iter().filter(|style| span.style & **style != 0).map(|style| Mark::Style(*style));
+        let wanted: Vec<Mark> = link.into_iter().chain(styles).collect();
+        let keep = self
+            .open
+            .iter()
+            .zip(&wanted)
+            .take_while(|((open, _), wanted)| open == *wanted && (*open != Mark::Link || before == span.link.as_ref()))
+            .count();
+        self.close(keep);
+        for (nth, mark) in wanted[keep..].iter().enumerate() {
+            self.open_mark(at, *mark, nth > 0);
+        }
+    }
+
+    /// Opens a mark at the span `at`; `just_opened` when another was opened there.
+    fn open_mark(&mut self, at: usize, mark: Mark, just_opened: bool) {
+        let Mark::Style(style) = mark else {
+            let url = self.spans[at].link.as_deref().unwrap_or_default();
+            self.out.push('[');
+            // Brackets are written apart where the address has parentheses.
+            let close = if url.contains(['(', ')']) { format!("](<{url}>)") } else { format!("]({url})") };
+            self.open.push((Mark::Link, close));
+            return;
+        };
+        // The run this mark covers: as long as the marks further out and this one stay.
+        let outer = AROUND.iter().take_while(|around| **around != style).fold(0, |outer, around| outer | around);
+        let span = &self.spans[at];
+        let run = self.spans[at..]
+            .iter()
+            .take_while(|other| {
+                other.link == span.link && other.style & style != 0 && other.style & outer == span.style & outer
+            })
+            .count();
+        let (open, close) = match style {
+            STRONG => ("**", "**"),
+            EM => ("_", "_"),
+            STRIKE => ("~~", "~~"),
+            _ => ("<ins>", "</ins>"),
+        };
+        let (open, close) = if style != super::doc::UNDERLINE && !self.can_use_signs(at, at + run, just_opened) {
+            match style {
+                STRONG => ("<strong>", "</strong>"),
+                EM => ("<em>", "</em>"),
+                _ => ("<del>", "</del>"),
+            }
+        } else {
+            (open, close)
+        };
+        self.out.push_str(open);
+        self.open.push((Mark::Style(style), close.to_owned()));
+    }
+
+    /// Whether emphasis signs around the spans of this range are read as such, whatever stands beside them.
+    fn can_use_signs(&self, start: usize, end: usize, just_opened: bool) -> bool {
+        let before = if self.fresh { None } else { self.out.chars().next_back() };
+        let at_edge = before.is_none_or(char::is_whitespace);
+        let (first, last) = (edge(&self.spans[start], false), edge(&self.spans[end - 1], true));
+        let opens = at_edge && !first.is_whitespace()
+            || (just_opened || before == Some('(') || before == Some('[')) && first.is_alphanumeric();
+        let closes = match self.spans.get(end) {
+            None => !last.is_whitespace() && (last.is_alphanumeric() || self.open.is_empty()),
+            Some(next) => {
+                let after = edge(next, false);
+                let plain = next.style & !CODE == 0 && next.link.is_none() && self.open.is_empty();
+                if after.is_whitespace() && plain {
+                    !last.is_whitespace()
+                } else {
+                    last.is_alphanumeric() && !after.is_alphanumeric()
+                }
+            }
+        };
+        opens && closes
+    }
+
+    fn close(&mut self, keep: usize) {
+        while self.open.len() > keep {
+            if let Some((_, close)) = self.open.pop() {
+                self.out.push_str(&close);
+            }
+        }
+    }
+
+    /// Writes an address: bare where that is read back as the same, else in angle brackets.
+    fn url(&mut self, url: &str, at: usize) {
+        let before = if self.fresh { None } else { self.out.chars().next_back() };
+        let ahead = match self.spans.get(at + 1) {
+            None => Some(""),
+            Some(Span { style: 0, link: None, piece: Piece::Text(text) }) => Some(text.as_str()),
+            Some(_) => None,
+        };
+        let ends = ahead.is_some_and(|ahead| {
+            let mut ahead = ahead.chars();
+            match ahead.next() {
+                Some('.' | ',' | ';' | ':' | '!' | '?' | ')') => ahead.next().is_none_or(char::is_whitespace),
+                next => next.is_none_or(char::is_whitespace),
+            }
+        });
+        let plain = url.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:.?=&#%+,;-@".contains(&byte));
+        let bare = plain
+            && ends
+            && self.spans[at].style == 0
+            && before.is_none_or(|before| before.is_whitespace() || before == '(')
+            && link::address(url) == url.len();
+        if bare {
+            self.out.push_str(url);
+        } else {
+            self.out.push('<');
+            self.out.push_str(url);
+            self.out.push('>');
+        }
+    }
+
+    /// Writes a thing of Asana's: a mention where the people map allows one and it would be read as one, else a link.
+    fn object(&mut self, object: &Object, at: usize) {
+        let before = if self.fresh { None } else { self.out.chars().next_back() };
+        let after = self.spans.get(at + 1).map(|next| edge(next, false));
+        let starts = before.is_none_or(|before| before.is_whitespace() || before == '(');
+        let ends =
+            after.is_none_or(|after| after.is_whitespace() || matches!(after, '.' | ',' | ';' | ':' | '!' | '?' | ')'));
+        if let Some(login) = object.login(self.people).filter(|_| starts && ends) {
+            self.out.push('@');
+            self.out.push_str(login);
+            return;
+        }
+        self.out.push('[');
+        let rules = Rules { fresh: false, in_link: true, dollars: true };
+        escape(&object.label(self.people), rules, self.out);
+        self.out.push_str("](");
+        self.out.push_str(&object.url());
+        self.out.push(')');
+    }
+}
+
+/// The first or last character that a span shows, with signs of its spelling standing for themselves.
+fn edge(span: &Span, last: bool) -> char {
+    match &span.piece {
+        Piece::Text(_) if span.style & CODE != 0 => '`',
+        Piece::Text(text) => if last { text.chars().next_back() } else { text.chars().next() }.unwrap_or(' '),
+        Piece::Url(_) if last => '>',
+        Piece::Url(_) => '<',
+        Piece::Object(_) if last => ')',
+        Piece::Object(_) => '[',
+    }
+}
+
+/// Writes code with more backticks around it than it has in a row.
+fn code(text: &str, out: &mut String) {
+    let longest = text.split(|sign| sign != '`').map(str::len).max().unwrap_or(0);
+    // One space on both sides is taken off by a reader, so one is put on where the edge needs it.
+    let padded = text.starts_with('`') || text.ends_with('`') || text.starts_with(' ') && text.ends_with(' ');
+    out.extend(std::iter::repeat_n('`', longest + 1));
+    if padded {
+        out.push(' ');
+    }
+    out.push_str(text);
+    if padded {
+        out.push(' ');
+    }
+    out.extend(std::iter::repeat_n('`', longest + 1));
+}
+
+/// Where words stand.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// At the beginning of a line.
+    fresh: bool,
+    /// Inside a link.
+    in_link: bool,
+    /// On a line with more than one dollar sign, which GitHub could read as mathematics.
+    dollars: bool,
+}
+
+/// Writes words so that they are read back as typed and call nobody.
+fn escape(text: &str, rules: Rules, out: &mut String) {
+    let mut body = text;
+    if rules.fresh {
+        let indent = text.len() - text.trim_start_matches([' ', '\t']).len();
+        for space in text[..indent].chars() {
+            out.push_str(if space == '\t' { "&#9;" } else { "&nbsp;" });
+        }
+        body = &text[indent..];
+        if starts_a_block(body) {
+            let digits = body.len() - body.trim_start_matches(|sign: char| sign.is_ascii_digit()).len();
+            let (number, rest) = body.split_at(digits);
+            out.push_str(number);
+            let mut rest = rest.chars();
+            if let Some(sign) = rest.next() {
+                out.push('\\');
+                out.push(sign);
+            }
+            body = rest.as_str();
+        }
+    }
+    let offset = text.len() - body.len();
+    let mut before = text[..offset].chars().next_back();
+    let mut signs = body.char_indices().peekable();
+    while let Some((at, sign)) = signs.next() {
+        let next = signs.peek().map(|(_, next)| *next);
+        let at = offset + at;
+        if sign.is_ascii_alphanumeric() {
+            if matches!(before, Some('@' | '#' | '-')) && quiet::calls(&text[..at], sign) {
+                out.push(HUSH);
+            }
+            out.push(sign);
+            before = Some(sign);
+            continue;
+        }
+        let spaced = before.is_some_and(char::is_whitespace);
+        let escaped = match sign {
+            '\\' => next.is_none_or(|next| next.is_ascii_punctuation()),
+            '`' | '[' => true,
+            ']' => rules.in_link,
+            '*' => !(spaced && next.is_some_and(char::is_whitespace)),
+            '_' => !(before.is_some_and(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric)),
+            '~' => !spaced,
+            '<' => next.is_none_or(|next| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?')),
+            '&' => next.is_none_or(|next| next.is_ascii_alphabetic() || next == '#'),
+            '$' => rules.dollars,
+            _ => false,
+        };
+        if escaped {
+            out.push('\\');
+        }
+        match sign {
+            // A second space would be swallowed when shown. After the end of a sentence nobody means one.
+            ' ' if before == Some(' ') => {
+                let first_extra = at < 2 || !text[..at - 1].ends_with(' ');
+                let sentence = first_extra && next != Some(' ') && text[..at - 1].ends_with(['.', '!', '?', ':', ';']);
+                out.push_str(if sentence { " " } else { "&nbsp;" });
+            }
+            _ => out.push(sign),
+        }
+        before = Some(sign);
+    }
+}
+
+/// Whether a line that begins so would begin a list, a heading, a quote, a rule, a fence or a table's rule.
+fn starts_a_block(line: &str) -> bool {
+    let mut signs = line.chars();
+    let Some(first) = signs.next() else { return false };
+    let after = signs.next();
+    let spaced = |sign: Option<char>| sign.is_none_or(char::is_whitespace);
+    match first {
+        '+' => spaced(after),
+        '-' | '|' | ':' => {
+            first == '-' && spaced(after)
+                || line.chars().all(|sign| matches!(sign, '-' | '|' | ':') || sign.is_whitespace())
+        }
+        '=' => line.chars().all(|sign| sign == '=' || sign.is_whitespace()),
+        '>' => true,
+        '#' => {
+            let rest = line.trim_start_matches('#');
+            line.len() - rest.len() <= 6 && spaced(rest.chars().next())
+        }
+        '~' => line.starts_with("~~~"),
+        '0'..='9' => {
+            let rest = line.trim_start_matches(|sign: char| sign.is_ascii_digit());
+            let mut rest_signs = rest.chars();
+            line.len() - rest.len() <= 9 && matches!(rest_signs.next(), Some('.' | ')')) && spaced(rest_signs.next())
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,271 @@
+//! Three-way merge of texts by lines, and the bounded line difference below it.
+//!
+//! As git does it: edits that overlap or touch without an unchanged line between them are a conflict
+//! unless they are equal; everything else is taken over from the side that made it.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::ops::Range;
+
+use similar::{Algorithm, DiffOp};
+
+use crate::model::Side;
+
+/// Differing lines of both texts together beyond which the exact difference (quadratic at worst) gives
+/// way to one anchored on lines that occur once.
+const EXACT_LINES_MAX: usize = 6_000;
+
+/// What a three-way merge came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// The merged text.
+    Clean(String),
+    /// Edits that overlap, in the order of the text; never empty.
+    Conflict(Vec<Overlap>),
+}
+
+/// One place that both sides edited differently: whole lines of the three texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// What both last agreed on.
+    pub base: String,
+    /// What the tracker says instead.
+    pub tracker: String,
+    /// What the forge says instead.
+    pub forge: String,
+}
+
+/// Merges what the tracker and the forge made of `base`, line by line.
+pub fn merge(base: &str, tracker: &str, forge: &str) -> Merged {
+    if tracker == forge || forge == base {
+        return Merged::Clean(tracker.to_owned());
+    }
+    if tracker == base {
+        return Merged::Clean(forge.to_owned());
+    }
+    let (base, tracker, forge) = (lines(base), lines(tracker), lines(forge));
+    match merge_slices(&base, &tracker, &forge) {
+        Ok(merged) => Merged::Clean(merged.join("\n")),
+        Err(overlaps) => Merged::Conflict(
+            overlaps
+                .into_iter()
+                .map(|(in_base, in_tracker, in_forge)| Overlap {
+                    base: base[in_base].join("\n"),
+                    tracker: tracker[in_tracker].join("\n"),
+                    forge: forge[in_forge].join("\n"),
+                })
+                .collect(),
+        ),
+    }
+}
+
+/// Merges as [`merge`] does and takes the overlapping lines, and only those, from one side.
+pub fn merge_taking(base: &str, tracker: &str, forge: &str, side: Side) -> String {
+    let (base, tracker, forge) = (lines(base), lines(tracker), lines(forge));
+    let (ours, theirs) = match side {
+        Side::Tracker => (&tracker, &forge),
+        Side::Forge => (&forge, &tracker),
+    };
+    merge_favouring(&base, ours, theirs).0.join("\n")
+}
+
+/// The ranges of one conflict in base, ours and theirs.
+type Clash = (Range<usize>, Range<usize>, Range<usize>);
+
+/// Merges two edits of a sequence, or answers where they clash.
+pub(super) fn merge_slices<'t, T: Hash + Eq + ?Sized>(
+    base: &[&'t T],
+    ours: &[&'t T],
+    theirs: &[&'t T],
+) -> Result<Vec<&'t T>, Vec<Clash>> {
+    let (merged, clashes) = merge_favouring(base, ours, theirs);
+    if clashes.is_empty() { Ok(merged) } else { Err(clashes) }
+}
+
+/// Merges two edits of a sequence; where they clash, ours stands, and the places are answered too.
+fn merge_favouring<'t, T: Hash + Eq + ?Sized>(
+    base: &[&'t T],
+    ours: &[&'t T],
+    theirs: &[&'t T],
+) -> (Vec<&'t T>, Vec<Clash>) {
+    let our_hunks = difference(base, ours);
+    let their_hunks = difference(base, theirs);
+    let mut merged = Vec::with_capacity(ours.len().max(theirs.len()));
+    let mut clashes = Vec::new();
+    let (mut our_next, mut their_next) = (0, 0);
+    // Where in each sequence everything before is settled.
+    let (mut base_at, mut our_at, mut their_at) = (0, 0, 0);
+    loop {
+        // The region of the next edit, grown while hunks of either side overlap or touch it.
+        let start = match (our_hunks.get(our_next), their_hunks.get(their_next)) {
+            (None, None) => break,
+            (Some(hunk), None) | (None, Some(hunk)) => hunk.old.start,
+            (Some(one), Some(other)) => one.old.start.min(other.old.start),
+        };
+        let (our_first, their_first) = (our_next, their_next);
+        let mut end = start;
+        loop {
+            if let Some(hunk) = our_hunks.get(our_next).filter(|hunk| hunk.old.start <= end) {
+                end = end.max(hunk.old.end);
+                our_next += 1;
+            } else if let Some(hunk) = their_hunks.get(their_next).filter(|hunk| hunk.old.start <= end) {
+                end = end.max(hunk.old.end);
+                their_next += 1;
+            } else {
+                break;
+            }
+        }
+        let quiet = start - base_at;
+        merged.extend_from_slice(&base[base_at..start]);
+        let (our_start, their_start) = (our_at + quiet, their_at + quiet);
+        our_at = our_start + grown(&our_hunks[our_first..our_next], end - start);
+        their_at = their_start + grown(&their_hunks[their_first..their_next], end - start);
+        base_at = end;
+        let (our_part, their_part) = (&ours[our_start..our_at], &theirs[their_start..their_at]);
+        if their_first == their_next || our_part == their_part {
+            merged.extend_from_slice(our_part);
+        } else if our_first == our_next {
+            merged.extend_from_slice(their_part);
+        } else {
+            merged.extend_from_slice(our_part);
+            clashes.push((start..end, our_start..our_at, their_start..their_at));
+        }
+    }
+    merged.extend_from_slice(&base[base_at..]);
+    (merged, clashes)
+}
+
+/// The length that `length` base elements have after `hunks`.
+fn grown(hunks: &[Hunk], length: usize) -> usize {
+    let removed: usize = hunks.iter().map(|hunk| hunk.old.len()).sum();
+    let added: usize = hunks.iter().map(|hunk| hunk.new.len()).sum();
+    length + added - removed
+}
+
+/// A run of elements replaced by another; one of the two may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hunk {
+    /// Where in the old sequence.
+    pub(super) old: Range<usize>,
+    /// Where in the new sequence.
+    pub(super) new: Range<usize>,
+}
+
+/// The edits that make `new` of `old`, in order, with at least one equal element between any two.
+pub(super) fn difference<'t, T: Hash + Eq + ?Sized>(old: &[&'t T], new: &[&'t T]) -> Vec<Hunk> {
+    let head = old.iter().zip(new).take_while(|(one, other)| one == other).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(one, other)| one == other).count();
+    let (old, new) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
+    let mut hunks = Vec::new();
+    if old.is_empty() || new.is_empty() {
+        if old.len() + new.len() > 0 {
+            push(&mut hunks, head..head + old.len(), head..head + new.len());
+        }
+        return hunks;
+    }
+    // Numbers are cheaper to compare than what they stand for.
+    let mut numbers = HashMap::new();
+    let (old, new) = (numbered(old, &mut numbers), numbered(new, &mut numbers));
+    for (old_gap, new_gap) in gaps(&old, &new) {
+        exact(&mut hunks, head, &old, old_gap, &new, new_gap);
+    }
+    hunks
+}
+
+/// Equal numbers for equal elements.
+fn numbered<'t, T: Hash + Eq + ?Sized>(elements: &[&'t T], numbers: &mut HashMap<&'t T, u32>) -> Vec<u32> {
+    let mut numbered = Vec::with_capacity(elements.len());
+    for element in elements {
+        // Texts have far fewer lines than there are numbers.
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        numbered.push(*numbers.entry(*element).or_insert(next));
+    }
+    numbered
+}
+
+/// Cuts two long sequences at elements that occur once in each, in the same order; short ones stay whole.
+fn gaps(old: &[u32], new: &[u32]) -> Vec<(Range<usize>, Range<usize>)> {
+    if old.len() + new.len() <= EXACT_LINES_MAX {
+        return vec![(0..old.len(), 0..new.len())];
+    }
+    let once = |elements: &[u32]| -> HashMap<u32, Option<usize>> {
+        let mut seen = HashMap::new();
+        for (at, element) in elements.iter().enumerate() {
+            seen.entry(*element).and_modify(|place| *place = None).or_insert(Some(at));
+        }
+        seen
+    };
+    let (in_old, in_new) = (once(old), once(new));
+    let pairs: Vec<(usize, usize)> = old
+        .iter()
+        .enumerate()
+        .filter(|(_, element)| in_old.get(element).is_some_and(Option::is_some))
+        .filter_map(|(at, element)| Some((at, (*in_new.get(element)?)?)))
+        .collect();
+    let mut gaps = Vec::new();
+    let (mut old_at, mut new_at) = (0, 0);
+    for (old_anchor, new_anchor) in rising(&pairs) {
+        gaps.push((old_at..old_anchor, new_at..new_anchor));
+        (old_at, new_at) = (old_anchor + 1, new_anchor + 1);
+    }
+    gaps.push((old_at..old.len(), new_at..new.len()));
+    gaps
+}
+
+/// The longest run of pairs in which the second parts rise as the first do.
+fn rising(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    // Patience: `piles` holds, per length, the pair that ends a run of that length lowest.
+    let mut piles: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = vec![None; pairs.len()];
+    for (at, pair) in pairs.iter().enumerate() {
+        let pile = piles.partition_point(|top| pairs[*top].1 < pair.1);
+        before[at] = pile.checked_sub(1).map(|lower| piles[lower]);
+        if pile == piles.len() {
+            piles.push(at);
+        } else {
+            piles[pile] = at;
+        }
+    }
+    let mut run = Vec::with_capacity(piles.len());
+    let mut at = piles.last().copied();
+    while let Some(here) = at {
+        run.push(pairs[here]);
+        at = before[here];
+    }
+    run.reverse();
+    run
+}
+
+/// Adds the edits between two gaps; a gap beyond the bound is one edit, which is coarse but right.
+fn exact(hunks: &mut Vec<Hunk>, head: usize, old: &[u32], old_gap: Range<usize>, new: &[u32], new_gap: Range<usize>) {
+    let place = |range: Range<usize>, offset: usize| range.start + offset..range.end + offset;
+    if old_gap.is_empty() && new_gap.is_empty() {
+        return;
+    }
+    if old_gap.is_empty() || new_gap.is_empty() || old_gap.len() + new_gap.len() > EXACT_LINES_MAX {
+        push(hunks, place(old_gap, head), place(new_gap, head));
+        return;
+    }
+    let (old_offset, new_offset) = (head + old_gap.start, head + new_gap.start);
+    for op in similar::capture_diff_slices(Algorithm::Myers, &old[old_gap], &new[new_gap]) {
+        if !matches!(op, DiffOp::Equal { .. }) {
+            push(hunks, place(op.old_range(), old_offset), place(op.new_range(), new_offset));
+        }
+    }
+}
+
+/// Adds an edit, joined to the one before when nothing equal lies between.
+fn push(hunks: &mut Vec<Hunk>, old: Range<usize>, new: Range<usize>) {
+    match hunks.last_mut() {
+        Some(last) if last.old.end == old.start && last.new.end == new.start => {
+            last.old.end = old.end;
+            last.new.end = new.end;
+        }
+        _ => hunks.push(Hunk { old, new }),
+    }
+}
+
+/// The lines of a text; none of an empty one.
+pub(super) fn lines(text: &str) -> Vec<&str> {
+    if text.is_empty() { Vec::new() } else { text.split('\n').collect() }
+}
