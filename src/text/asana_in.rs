@@ -47,6 +47,9 @@ impl Reader<'_> {
         markup::decode(words, &mut decoded);
         // Between the items of a list only its layout stands.
         if !(self.builder.between_items() && decoded.chars().all(char::is_whitespace)) {
+            if self.builder.between_items() {
+                self.builder.open_item();
+            }
             let mut lines = decoded.split('\n');
             self.builder.words(lines.next().unwrap_or_default());
             for line in lines {

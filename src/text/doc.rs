@@ -368,7 +368,7 @@ impl Builder {
         }
         match line.said.spans.last_mut() {
             Some(Span { style: last_style, link: last_link, piece: Piece::Text(text) })
-                if *last_style == style && *last_link == link =>
+                if *last_style == style && same_link(last_link.as_ref(), link.as_ref()) =>
             {
                 text.push_str(words);
             }
@@ -503,7 +503,7 @@ pub(super) fn settle(
     let mut depths: Vec<u8> = Vec::new();
     for mut line in lines {
         if line.said.kind != Kind::Code {
-            line.said.spans = tidy(std::mem::take(&mut line.said.spans), &line.said, people, mentions);
+            line.said.spans = tidy(std::mem::take(&mut line.said.spans), people, mentions);
         }
         let said = &mut line.said;
         if begun.take().is_some_and(|kind| same_flow(kind, said.kind)) {
@@ -521,6 +521,9 @@ pub(super) fn settle(
         let last = settled.last().filter(|last| same_flow(last.said.kind, said.kind));
         let goes_on = last.is_some() && (said.kind == Kind::Text || !said.first);
         said.first = !goes_on && matches!(said.kind, Kind::Item { .. } | Kind::Quote | Kind::Code);
+        if said.first && matches!(said.kind, Kind::Item { .. }) || matches!(said.kind, Kind::Heading { .. }) {
+            flush_left(&mut said.spans);
+        }
         if let Kind::Item { depth, ordered } = &mut said.kind {
             match last.map(|last| last.said.kind) {
                 Some(Kind::Item { depth: last_depth, ordered: last_ordered }) if goes_on => {
@@ -564,6 +567,16 @@ pub(super) fn settle(
     settled
 }
 
+/// Takes the white space off the beginning of a line that has something on it.
+fn flush_left(spans: &mut Vec<Span>) {
+    if let Some(Span { style: 0, link: None, piece: Piece::Text(text) }) = spans.first_mut() {
+        *text = text.trim_start().to_owned();
+        if text.is_empty() {
+            spans.remove(0);
+        }
+    }
+}
+
 /// Whether two lines can belong to one flow, in which blank lines between them count.
 fn same_flow(one: Kind, other: Kind) -> bool {
     std::mem::discriminant(&one) == std::mem::discriminant(&other) && !matches!(one, Kind::Heading { .. } | Kind::Rule)
@@ -571,7 +584,7 @@ fn same_flow(one: Kind, other: Kind) -> bool {
 
 /// The spans of a line in normal form: links that say only themselves told apart, addresses found, no style or
 /// link on white space at its edge, nothing empty, equal neighbours joined.
-fn tidy(spans: Vec<Span>, line: &Said, people: &People, mentions: bool) -> Vec<Span> {
+fn tidy(spans: Vec<Span>, people: &People, mentions: bool) -> Vec<Span> {
     let mut spans: Vec<Span> = spans
         .into_iter()
         .map(|mut span| {
@@ -600,6 +613,9 @@ fn tidy(spans: Vec<Span>, line: &Said, people: &People, mentions: bool) -> Vec<S
             piece => found.push(Span { piece, ..span }),
         }
     }
+    if found.iter().any(|span| matches!(span.piece, Piece::Url(_))) {
+        fuse(&mut found);
+    }
     if found.iter().any(|span| span.style != 0 || span.link.is_some()) {
         found = bare_edges(found);
     }
@@ -621,14 +637,15 @@ fn tidy(spans: Vec<Span>, line: &Said, people: &People, mentions: bool) -> Vec<S
             joined.pop();
         }
     }
-    let flush_left = matches!(line.kind, Kind::Heading { .. }) || matches!(line.kind, Kind::Item { .. }) && line.first;
-    if flush_left && let Some(Span { style: 0, link: None, piece: Piece::Text(text) }) = joined.first_mut() {
-        *text = text.trim_start().to_owned();
-        if text.is_empty() {
-            joined.remove(0);
-        }
-    }
     joined
+}
+
+/// Whether two spans were read from one link, not only from links to one address.
+fn same_link(one: Option<&Rc<str>>, other: Option<&Rc<str>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Rc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }
 
 /// Turns links that say only their own address, or stand for something of Asana's, into what they are.
@@ -641,7 +658,7 @@ fn plain_links(spans: Vec<Span>, people: &People) -> Vec<Span> {
             continue;
         };
         let mut group = vec![span];
-        while let Some(span) = rest.next_if(|span| span.link.as_ref() == Some(&link)) {
+        while let Some(span) = rest.next_if(|span| same_link(span.link.as_ref(), Some(&link))) {
             group.push(span);
         }
         let mut text = String::new();
@@ -667,6 +684,24 @@ fn plain_links(spans: Vec<Span>, people: &People) -> Vec<Span> {
         }
     }
     plain
+}
+
+/// Makes addresses that touch a link to the same address part of it: neither spelling tells them apart.
+fn fuse(spans: &mut [Span]) {
+    let leads_to = |span: &Span| match &span.piece {
+        Piece::Url(url) => Some(url.clone()),
+        _ => span.link.clone(),
+    };
+    for at in 1..spans.len() {
+        let (before, after) = spans.split_at_mut(at);
+        let (before, after) = (&mut before[at - 1], &mut after[0]);
+        let Some(url) = leads_to(before).filter(|url| leads_to(after).as_ref() == Some(url)) else { continue };
+        for span in [before, after] {
+            if matches!(span.piece, Piece::Url(_)) {
+                *span = Span { style: span.style, link: Some(url.clone()), piece: Piece::Text(url.as_ref().to_owned()) };
+            }
+        }
+    }
 }
 
 /// Takes links and styles off the white space at their edges, where Markdown cannot have them.

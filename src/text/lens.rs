@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::doc::{Kind, Line, Piece, Said, said};
+use super::doc::{Kind, Line, Said, said};
 use super::footer::BODY_CHARS_MAX;
 use super::markdown_out::{Writer, parted};
 use super::merge::{difference, merge_slices};
@@ -119,7 +119,14 @@ pub(super) fn tracker_put(rich: &str, edited: &str, people: &People) -> String {
         return edited.to_owned();
     }
     let wanted = said(&new);
-    let edit = Edit { source: rich.split('\n').collect(), old: &old, new: &new, people };
+    let source: Vec<&str> = rich.split('\n').collect();
+    let mut blocks = vec![None; source.len()];
+    for block in old.iter().filter_map(|line| line.block.as_ref()) {
+        if blocks.get(block.start).is_some_and(|known| *known != Some(block)) {
+            blocks[block.start..block.end.min(source.len())].fill(Some(block));
+        }
+    }
+    let edit = Edit { source, blocks, old: &old, new: &new, people };
     for way in WAYS {
         let candidate = edit.candidate(way);
         let candidate = clean(&candidate);
@@ -134,6 +141,8 @@ pub(super) fn tracker_put(rich: &str, edited: &str, people: &People) -> String {
 struct Edit<'e> {
     /// The rich text's lines.
     source: Vec<&'e str>,
+    /// For each of them the block it belongs to, if that has lines of its own.
+    blocks: Vec<Option<&'e Range<usize>>>,
     /// The lines shown of it.
     old: &'e [Line],
     /// The lines as edited.
@@ -168,20 +177,20 @@ impl<'e> Edit<'e> {
         loop {
             let kept = (new_at..self.new.len()).find_map(|new| fates.kept[new].map(|old| (new, old)));
             let (new_end, old_end) = kept.unwrap_or((self.new.len(), self.old.len()));
-            let source_end = kept.map_or(self.source.len(), |(_, old)| self.old[old].source.start);
+            // Lines that share a source line are copied with the first of them.
+            let source_end = kept.map_or(self.source.len(), |(_, old)| self.old[old].source.start.max(source_at));
             if old_at == old_end && new_at == new_end {
                 // Nothing changed between here and there.
                 output.extend(self.source[source_at..source_end].iter().map(|line| (*line).to_owned()));
             } else {
-                let chunks =
-                    self.chunks(way, &fates, &structure, old_at..old_end, new_at..new_end, source_at..source_end);
+                let chunks = self.chunks(way, &fates, &structure, old_at..old_end, new_at..new_end, source_at..source_end);
                 self.write(&mut output, &mut writer, &fates, &chunks, new_at..new_end);
             }
             let Some((new, old)) = kept else { break };
             let source = self.old[old].source.clone();
             writer.stands(&self.new[new].said, self.source[source.start]);
-            output.extend(self.source[source.clone()].iter().map(|line| (*line).to_owned()));
-            (old_at, new_at, source_at) = (old + 1, new + 1, source.end);
+            output.extend(self.source[source_end..source.end.max(source_end)].iter().map(|line| (*line).to_owned()));
+            (old_at, new_at, source_at) = (old + 1, new + 1, source.end.max(source_end));
         }
         output.join("\n")
     }
@@ -351,9 +360,7 @@ impl<'e> Edit<'e> {
                 continue;
             }
             if !blank(line) {
-                let mut blocks =
-                    self.old.iter().filter_map(|line| line.block.as_ref()).filter(|block| block.contains(&line));
-                let gone = blocks.next().is_some_and(|block| !standing.contains(block));
+                let gone = self.blocks[line].is_some_and(|block| !standing.contains(block));
                 let inner = old_at > old.start && old_at < old.end;
                 if !gone && !(way.drop_inner && inner) {
                     let (above, below) = (line > 0 && blank(line - 1), blank(line + 1));

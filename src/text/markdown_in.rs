@@ -36,7 +36,15 @@ pub(super) fn read(markdown: &str, people: &People) -> Vec<Line> {
     for (event, range) in Parser::new_ext(markdown, options).into_offset_iter() {
         reader.event(event, range);
     }
-    reader.builder.finish(people, true, |before, after| blank_lines(markdown, &starts, before, after))
+    let mut lines = reader.builder.finish(people, true, |before, after| blank_lines(markdown, &starts, before, after));
+    // Places rise, so that whoever follows them moves on.
+    let mut last = 0..0;
+    for line in &mut lines {
+        line.source.start = line.source.start.max(last.start);
+        line.source.end = line.source.end.max(last.end);
+        last = line.source.clone();
+    }
+    lines
 }
 
 /// The blank source lines between two lines of one flow; one at most when something invisible stands there too.
@@ -99,7 +107,7 @@ impl Reader<'_> {
                     self.code_lines(&text, &range);
                     return;
                 }
-                let hard_space = self.markdown.get(range.clone()) == Some("&nbsp;");
+                let hard_space = &*text == "\u{a0}" && self.markdown.get(range.clone()) == Some("&nbsp;");
                 self.builder.at(self.lines(&range));
                 self.words(if hard_space { " " } else { &text });
             }

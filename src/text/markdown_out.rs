@@ -76,7 +76,7 @@ impl<'p> Writer<'p> {
                 let start = self.markdown.len();
                 self.inline(&line.spans);
                 // A heading's closing signs would go.
-                if self.markdown[start..].ends_with('#') {
+                if self.markdown[start..].ends_with('#') && !self.markdown[start..].ends_with("\\#") {
                     self.markdown.pop();
                     self.markdown.push_str("\\#");
                 }
@@ -257,7 +257,9 @@ impl Inline<'_> {
                 Piece::Text(text) if span.style & CODE != 0 => code(text, self.out),
                 Piece::Text(text) => {
                     let fresh = self.fresh && self.open.is_empty();
-                    let rules = Rules { fresh, in_link: span.link.is_some(), dollars: dollars > 1 };
+                    let next = self.spans.get(at + 1);
+                    let bracket = next.is_some_and(|next| next.link.is_some() || matches!(next.piece, Piece::Object(_)));
+                    let rules = Rules { fresh, in_link: span.link.is_some(), bracket, dollars: dollars > 1 };
                     escape(text, rules, self.out);
                 }
                 Piece::Url(url) => self.url(url, at),
@@ -398,7 +400,7 @@ impl Inline<'_> {
             return;
         }
         self.out.push('[');
-        let rules = Rules { fresh: false, in_link: true, dollars: true };
+        let rules = Rules { fresh: false, in_link: true, bracket: false, dollars: true };
         escape(&object.label(self.people), rules, self.out);
         self.out.push_str("](");
         self.out.push_str(&object.url());
@@ -441,6 +443,8 @@ struct Rules {
     fresh: bool,
     /// Inside a link.
     in_link: bool,
+    /// Before the opening bracket of a link.
+    bracket: bool,
     /// On a line with more than one dollar sign, which GitHub could read as mathematics.
     dollars: bool,
 }
@@ -480,11 +484,13 @@ fn escape(text: &str, rules: Rules, out: &mut String) {
             before = Some(sign);
             continue;
         }
-        let spaced = before.is_some_and(char::is_whitespace);
+        // As written: a space that became an entity is none to whoever looks for emphasis.
+        let spaced = before.is_some_and(char::is_whitespace) && out.ends_with(char::is_whitespace);
         let escaped = match sign {
             '\\' => next.is_none_or(|next| next.is_ascii_punctuation()),
             '`' | '[' => true,
             ']' => rules.in_link,
+            '!' => rules.bracket && next.is_none(),
             '*' => !(spaced && next.is_some_and(char::is_whitespace)),
             '_' => !(before.is_some_and(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric)),
             '~' => !spaced,

@@ -246,11 +246,19 @@ fn exact(hunks: &mut Vec<Hunk>, head: usize, old: &[u32], old_gap: Range<usize>,
         push(hunks, place(old_gap, head), place(new_gap, head));
         return;
     }
-    let (old_offset, new_offset) = (head + old_gap.start, head + new_gap.start);
-    for op in similar::capture_diff_slices(Algorithm::Myers, &old[old_gap], &new[new_gap]) {
-        if !matches!(op, DiffOp::Equal { .. }) {
-            push(hunks, place(op.old_range(), old_offset), place(op.new_range(), new_offset));
+    // Only what is equal is taken from the library: the positions it gives for the rest can be stale once it has
+    // moved edits together (similar 2.7, `Compact`).
+    let (mut old_at, mut new_at) = (old_gap.start, new_gap.start);
+    let ops = similar::capture_diff_slices(Algorithm::Myers, &old[old_gap.clone()], &new[new_gap.clone()]);
+    let equal = ops.into_iter().filter_map(|op| match op {
+        DiffOp::Equal { old_index, new_index, len } => Some((old_gap.start + old_index, new_gap.start + new_index, len)),
+        _ => None,
+    });
+    for (old_start, new_start, length) in equal.chain([(old_gap.end, new_gap.end, 0)]) {
+        if old_at < old_start || new_at < new_start {
+            push(hunks, place(old_at..old_start, head), place(new_at..new_start, head));
         }
+        (old_at, new_at) = (old_start + length, new_start + length);
     }
 }
 
@@ -268,4 +276,106 @@ fn push(hunks: &mut Vec<Hunk>, old: Range<usize>, new: Range<usize>) {
 /// The lines of a text; none of an empty one.
 pub(super) fn lines(text: &str) -> Vec<&str> {
     if text.is_empty() { Vec::new() } else { text.split('\n').collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Few different lines, so that texts share many.
+    fn text() -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "", "dd"]), 0..9).prop_map(|lines| lines.join("\n"))
+    }
+
+    fn clean(base: &str, tracker: &str, forge: &str) -> String {
+        match merge(base, tracker, forge) {
+            Merged::Clean(text) => text,
+            Merged::Conflict(overlaps) => format!("conflict {overlaps:?}"),
+        }
+    }
+
+    #[test]
+    fn edits_that_keep_apart_merge_and_touching_ones_conflict_as_in_git() {
+        assert_eq!(clean("1\n2\n3", "1a\n2\n3", "1\n2\n3b"), "1a\n2\n3b");
+        assert_eq!(clean("1\n2\n3", "0\n1\n2\n3", "1\n2\n3\n4"), "0\n1\n2\n3\n4");
+        assert_eq!(clean("1\n2\n3", "1\n3", "1\n2\n3\n4"), "1\n3\n4");
+        assert_eq!(clean("1\n2", "1\nx\n2", "1\nx\n2"), "1\nx\n2");
+        let overlap = |base: &str, tracker: &str, forge: &str| {
+            Merged::Conflict(vec![Overlap { base: base.into(), tracker: tracker.into(), forge: forge.into() }])
+        };
+        assert_eq!(merge("1\n2\n3", "1\nx\n3", "1\ny\n3"), overlap("2", "x", "y"));
+        assert_eq!(merge("1\n2\n3", "1a\n2\n3", "1\n2b\n3"), overlap("1\n2", "1a\n2", "1\n2b"));
+        assert_eq!(merge("1", "1\nx", "1\ny"), overlap("", "x", "y"));
+    }
+
+    #[test]
+    fn long_texts_merge_within_the_bound() {
+        let base: Vec<String> = (0..40_000).map(|line| format!("line {line}")).collect();
+        let mut tracker = base.clone();
+        tracker.iter_mut().step_by(3).for_each(|line| line.push('t'));
+        let mut forge = base.clone();
+        forge[1].push('f');
+        let merged = clean(&base.join("\n"), &tracker.join("\n"), &forge.join("\n"));
+        assert!(merged.starts_with("line 0t\nline 1f\nline 2") || merged.starts_with("conflict"));
+        // Nothing in common, and everything the same: the two ends of what a difference costs.
+        let other = "x\n".repeat(30_000);
+        assert_eq!(merge(&base.join("\n"), &other, &base.join("\n")), Merged::Clean(other.clone()));
+        assert!(matches!(merge(&base.join("\n"), &other, &"y\n".repeat(30_000)), Merged::Conflict(_)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_difference_makes_the_new_of_the_old(old in text(), new in text()) {
+            let (old, new) = (lines(&old), lines(&new));
+            let mut made = Vec::new();
+            let (mut old_at, mut new_at) = (0, 0);
+            for hunk in difference(&old, &new) {
+                prop_assert!(hunk.old.start >= old_at && hunk.new.start >= new_at);
+                made.extend_from_slice(&old[old_at..hunk.old.start]);
+                prop_assert_eq!(made.len(), hunk.new.start);
+                made.extend_from_slice(&new[hunk.new.clone()]);
+                (old_at, new_at) = (hunk.old.end, hunk.new.end);
+            }
+            made.extend_from_slice(&old[old_at..]);
+            prop_assert_eq!(made, new);
+        }
+
+        #[test]
+        fn a_merge_obeys_its_laws(base in text(), one in text(), other in text()) {
+            prop_assert_eq!(merge(&base, &one, &base), Merged::Clean(one.clone()));
+            prop_assert_eq!(merge(&base, &base, &other), Merged::Clean(other.clone()));
+            prop_assert_eq!(merge(&base, &one, &one), Merged::Clean(one.clone()));
+            let mirrored = match merge(&base, &other, &one) {
+                Merged::Clean(text) => Merged::Clean(text),
+                Merged::Conflict(overlaps) => Merged::Conflict(
+                    overlaps
+                        .into_iter()
+                        .map(|Overlap { base, tracker, forge }| Overlap { base, tracker: forge, forge: tracker })
+                        .collect(),
+                ),
+            };
+            prop_assert_eq!(merge(&base, &one, &other), mirrored);
+        }
+
+        #[test]
+        fn a_clean_merge_has_every_line_added_and_every_line_both_kept(base in text(), one in text(), other in text()) {
+            if let Merged::Clean(merged) = merge(&base, &one, &other) {
+                let (base, one, other) = (lines(&base), lines(&one), lines(&other));
+                let merged = lines(&merged);
+                for line in ["a", "b", "c", "", "dd"] {
+                    let count = |lines: &[&str]| i64::try_from(lines.iter().filter(|other| **other == line).count()).unwrap_or(0);
+                    let (ours, theirs, was) = (count(&one) - count(&base), count(&other) - count(&base), count(&base));
+                    // Both may have made the same edit; otherwise the edits add up.
+                    let least = was + ours.min(theirs).min(ours + theirs);
+                    prop_assert!(count(&merged) >= least, "{:?} has fewer {:?}", merged, line);
+                    let most = was + ours.max(theirs).max(ours + theirs);
+                    prop_assert!(count(&merged) <= most, "{:?} has more {:?}", merged, line);
+                }
+            }
+        }
+    }
 }
