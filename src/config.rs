@@ -1,85 +1,44 @@
 //! config.toml and the environment, checked once into a [`Config`] that can no longer be wrong.
+//!
+//! Precedence, the same for every key: what the file says, else the plain environment variable, else
+//! the default. So a variable never overrules a file silently; a file that wants the variable says
+//! `{ env = "NAME" }`. Without a file, or with a file that names no route, `ASANA_PROJECT_GID` and
+//! `GITHUB_REPO` make the one route, called `default`. Relative paths start at the working directory.
+//!
+//! | variable | stands for |
+//! | --- | --- |
+//! | `ASANA_PAT`, `GITHUB_TOKEN` | `[asana] token`, `[github] token` |
+//! | `ASANA_PROJECT_GID`, `GITHUB_REPO` | one `[[route]]` |
+//! | `ASANA_BASE_URL`, `GITHUB_BASE_URL` | `[asana] base_url`, `[github] base_url` |
+//! | `DATABASE_URL`, `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE`, `PGSSLROOTCERT` | `[database]`; parts of the URL win over `PG*` |
+//! | `GITHUB_WEBHOOK_SECRET`, `ADMIN_API_TOKEN` | `[github] webhook_secret`, `[admin] token` |
+//! | `EVENKEEL_LOG_FORMAT` | `[log] format` |
+//!
+//! Every fault is reported in one run, with its line and what to write instead, and no message shows
+//! a secret. Nothing here reads the process's environment or the disk by itself: both are arguments.
 
-use std::fmt;
-use std::path::PathBuf;
+mod database;
+mod faults;
+mod load;
+mod schedule;
+mod secret;
+mod section;
+
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use zeroize::Zeroizing;
 
 use crate::model::{BySide, ProjectGid, RepoName, RouteName, Rules};
 
-/// A secret's text. Its `Debug` and `Display` say nothing; it is wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+pub use database::{DatabaseUrl, PostgresTls, PostgresUrl};
+pub use faults::{ConfigErrors, Fault};
+pub use schedule::Schedule;
+pub use secret::{Secret, SourceFile, read_file};
 
-impl Secret {
-    /// Takes a text into keeping.
-    pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    /// The text itself, for the one place that must send it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Secret(hidden)")
-    }
-}
-
-/// Where the database is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// An embedded SQLite file.
-    Sqlite(PathBuf),
-    /// A PostgreSQL server.
-    Postgres(Box<PostgresUrl>),
-}
-
-/// A PostgreSQL server and how to reach it; `Display` leaves the password out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PostgresUrl {
-    /// Host name, address, or the absolute directory of its Unix socket.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Role.
-    pub user: String,
-    /// Password, if one is needed.
-    pub password: Option<Secret>,
-    /// Database name.
-    pub database: String,
-    /// How TLS is used.
-    pub tls: PostgresTls,
-    /// PEM file with the certificate authority, in place of the system's.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// How TLS is used towards PostgreSQL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PostgresTls {
-    /// `sslmode=disable`: never.
-    Off,
-    /// `sslmode=require`, `verify-ca` and `verify-full`: always, chain and host name verified.
-    Verified,
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(out, "sqlite:{}", path.display()),
-            Self::Postgres(server) => {
-                write!(out, "postgres://{}@{}:{}/{}", server.user, server.host, server.port, server.database)
-            }
-        }
-    }
-}
+use faults::quote;
 
 /// One route as configured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its name.
     pub name: RouteName,
@@ -94,7 +53,7 @@ pub struct Route {
 }
 
 /// How the providers are spoken to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// `https://app.asana.com/api/1.0` and `https://api.github.com`, or what replaces them; no slash at the end.
     pub base_urls: BySide<String>,
@@ -108,7 +67,7 @@ pub struct Network {
     pub answer_bytes_max: u64,
     /// Asana requests a minute (150 on the free plan, 1,500 on a paid one).
     pub asana_per_minute: u32,
-    /// GitHub creations a minute and an hour.
+    /// GitHub creations a minute.
     pub github_creations_per_minute: u32,
     /// GitHub creations an hour.
     pub github_creations_per_hour: u32,
@@ -116,17 +75,25 @@ pub struct Network {
     pub github_points_per_minute: u32,
 }
 
-/// When what happens, in six-field cron lines, UTC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// Incremental passes.
-    pub poll: String,
-    /// Full passes.
-    pub sweep: String,
-    /// Visits to items that wait for another try.
-    pub retry: String,
-    /// A poll also asks the slower way that misses less, when it last did so longer ago than this.
-    pub belt: Duration,
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            base_urls: BySide {
+                tracker: "https://app.asana.com/api/1.0".to_owned(),
+                forge: "https://api.github.com".to_owned(),
+            },
+            ca_file: None,
+            call_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            // A page of 100 items whose texts are at their longest (65,536 characters) is below 30 MiB.
+            answer_bytes_max: 32 * 1024 * 1024,
+            // The published limits: Asana's free plan, GitHub's secondary limits.
+            asana_per_minute: 150,
+            github_creations_per_minute: 80,
+            github_creations_per_hour: 500,
+            github_points_per_minute: 900,
+        }
+    }
 }
 
 /// How many times and how long something is tried.
@@ -144,19 +111,32 @@ pub struct Patience {
     pub repairs_max: usize,
 }
 
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            attempts_max: 8,
+            backoff: Duration::from_secs(30),
+            backoff_max: Duration::from_secs(3_600),
+            intent_grace: Duration::from_secs(600),
+            repairs_max: 10_000,
+        }
+    }
+}
+
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
+    #[default]
     Text,
     /// One JSON object a line.
     Json,
 }
 
 /// Everything an operator said, checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// At least one.
+    /// At least one; names are unique, and so are the pairs of project and repository.
     pub routes: Vec<Route>,
     /// The database.
     pub database: DatabaseUrl,
@@ -172,4 +152,41 @@ pub struct Config {
     pub github_webhook_secret: Option<Secret>,
     /// The token of the admin API.
     pub admin_token: Option<Secret>,
+    /// What works but should be looked at, such as a secret that every user may read; to be logged.
+    pub warnings: Vec<String>,
 }
+
+impl Config {
+    /// Reads the configuration: `file` if there is one, and the environment.
+    ///
+    /// `env` answers a variable's value, `read` a file's text (the file itself, secrets, certificates).
+    ///
+    /// # Errors
+    /// Every fault there is, not just the first.
+    pub fn load(
+        file: Option<&Path>,
+        env: &dyn Fn(&str) -> Option<String>,
+        read: &dyn Fn(&Path) -> io::Result<SourceFile>,
+    ) -> Result<Self, ConfigErrors> {
+        load::load(file, secret::World { env, read }).0
+    }
+
+    /// Reads the configuration from the process's environment and the disk.
+    ///
+    /// # Errors
+    /// Every fault there is, not just the first.
+    pub fn load_from_system(file: Option<&Path>) -> Result<Self, ConfigErrors> {
+        // A variable that is not UTF-8 counts as not set.
+        Self::load(file, &|name| std::env::var(name).ok(), &read_file)
+    }
+}
+
+/// Whether a host name or address is this machine itself.
+fn loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,9 +11,14 @@
 //! fields; the window is one request long, and the services keep their own history.
 
 mod apply;
+mod explain;
 mod gather;
 mod intents;
+mod pairs;
 mod remedy;
+#[cfg(test)]
+mod tests;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,7 +34,10 @@ use crate::provider::{self, ProviderError, Requests};
 use crate::reconcile::{Allowance, PairSeen, Plan, Refusal, Repair};
 use crate::store::{LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
 
+pub use explain::{Alone, Explained, FieldState, LastWrite, Next, Pair};
+pub use pairs::{Parting, Proposals};
 pub use remedy::Backoff;
+pub use undo::{Left, Undo, UndoPlan, UndoReport, UndoTarget};
 
 /// The provider of each side of a route.
 pub type Providers = BySide<Arc<dyn provider::Write>>;
@@ -290,8 +298,18 @@ impl Engine {
 
     /// One pass under the route's lease.
     pub fn pass(&self, wake: &Wake, options: &PassOptions) -> Result<Report, EngineError> {
+        self.led(wake.as_str(), options, &mut |watch, report| self.run(watch, wake, options, report))
+    }
+
+    /// Does `work` under the route's lease, kept in the table of passes as one of that kind.
+    pub(crate) fn led(
+        &self,
+        kind: &'static str,
+        options: &PassOptions,
+        work: &mut dyn FnMut(&mut Watch<'_>, &mut Report) -> Result<Ended, EngineError>,
+    ) -> Result<Report, EngineError> {
         let lease = self.lease(options.lease_wait)?;
-        let result = self.pass_under(&lease, wake, options);
+        let result = self.pass_under(&lease, kind, options, work);
         // Not releasing costs the next one a wait, nothing more.
         if let Err(error) = self.store.release(&lease) {
             log::warn!("route {}: releasing the lease: {error}", self.route);
@@ -322,16 +340,21 @@ impl Engine {
         }
     }
 
-    fn pass_under(&self, lease: &Lease, wake: &Wake, options: &PassOptions) -> Result<Report, EngineError> {
+    fn pass_under(
+        &self,
+        lease: &Lease,
+        kind: &'static str,
+        options: &PassOptions,
+        work: &mut dyn FnMut(&mut Watch<'_>, &mut Report) -> Result<Ended, EngineError>,
+    ) -> Result<Report, EngineError> {
         let now = self.clock.now();
-        let start =
-            PassStart { kind: wake.as_str().to_owned(), cause: options.cause.clone(), actor: self.actor.clone() };
+        let start = PassStart { kind: kind.to_owned(), cause: options.cause.clone(), actor: self.actor.clone() };
         let pass = self.store.begin_pass(&self.route, &start, now)?;
         let before = self.requests();
         let mut report = Report {
             pass,
             route: self.route.clone(),
-            kind: wake.as_str(),
+            kind,
             ended: Ended::Failed,
             counts: Counts::default(),
             requests: BySide::default(),
@@ -339,7 +362,7 @@ impl Engine {
             plan: Plan::new(self.route.clone()),
         };
         let mut watch = Watch { engine: self, lease, renewed: now };
-        let ended = self.run(&mut watch, wake, options, &mut report);
+        let ended = work(&mut watch, &mut report);
         let after = self.requests();
         report.requests = BySide::from_fn(|side| Requests {
             sent: after[side].sent - before[side].sent,

@@ -19,6 +19,8 @@ mod postgres;
 mod record;
 mod schema;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -197,6 +199,7 @@ pub struct PassStart {
 
 /// How a pass ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)] // Kept as JSON: what an older program left out is empty.
 pub struct PassEnd {
     /// `settled`, `drift`, `failed`, `refused`, `stopped`.
     pub outcome: String,

@@ -135,7 +135,10 @@ impl Engine {
             || report.counts.again > 0
             || report.counts.parked > 0
             || report.counts.waiting > 0
-            || self.store.count_due(&self.route)? > 0;
+            || self.store.count_due(&self.route)? > 0
+            // What waits for a person is drift too, also when this pass did not look at it.
+            || !self.store.parked(Some(&self.route))?.is_empty()
+            || !self.store.waiting_links(Some(&self.route), 1)?.is_empty();
         report.counts.parked += asked;
         Ok(match halted {
             Some(ended) => ended,
@@ -358,6 +361,8 @@ impl Hands<'_, '_> {
         let stays = gone.opposite();
         let mut base = pair.link.base.clone().unwrap_or_default();
         let mut seen = pair.link.seen.clone();
+        // What is gone shows nothing; if it is restored, it is looked at, however it then reads.
+        seen[gone] = None;
         if let Some(item) = &item {
             base.status = item.content.status;
             seen[stays] = Some(fingerprint(item, &self.engine.rules.policy));

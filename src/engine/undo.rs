@@ -1,1 +1,358 @@
-//! Undo (below).
+//! Undo: puts back what a pass overwrote, as far as nobody changed it since, and so that it stays.
+//!
+//! Every item is read directly when the undo is planned and once more just before it is written. What is
+//! put back is in the history (kind `undo`) before the write leaves. An update's old values are written,
+//! a closed partner is reopened, a new item is closed (never erased) and let go of, a new pair is let go
+//! of. The base is not turned back (see `decide`): a value put back is a fresh edit, and both items are
+//! made due so that the next pass carries it to the other side. Comments stay: what was said was read.
+
+mod decide;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use serde::Serialize;
+
+use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
+use crate::model::{BySide, ItemKey, Link, LinkStatus, PassId, Side};
+use crate::provider::{Found, ProviderError, Remedy};
+use crate::reconcile::Sight;
+use crate::store::{Entry, EntryFilter, LinkChange, NewDue, NewEntry, Record};
+
+use decide::{Before, decide};
+use trace::{Group, groups, latest_pass, undoing};
+
+pub use decide::{Left, Undo};
+pub(super) use trace::effective;
+
+/// Entries read from the history at a time.
+const PAGE: u32 = 1_000;
+
+/// Entries of one pass or one item looked at; beyond that an undo is refused, not done by halves.
+const ENTRIES_MAX: usize = 200_000;
+
+/// Writes that may fail one after another before the undo ends.
+const FAILURES_IN_ROW_MAX: u32 = 3;
+
+/// What is to be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UndoTarget {
+    /// Everything a pass wrote.
+    Pass(PassId),
+    /// What the latest pass that wrote this item (and was not undone) did to it.
+    Item(ItemKey),
+}
+
+/// What an undo would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct UndoPlan {
+    /// The pass it undoes; `None` when nothing was found.
+    pub pass: Option<PassId>,
+    /// Pair by pair, newest first.
+    pub steps: Vec<Undo>,
+    /// What was found, when there is nothing to undo at all.
+    pub message: Option<String>,
+}
+
+impl UndoPlan {
+    /// Whether nothing would be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.iter().all(Undo::is_empty)
+    }
+
+    /// What is not put back, without what is as it was already.
+    pub fn left(&self) -> impl Iterator<Item = &Left> {
+        self.steps.iter().flat_map(|step| &step.left).filter(|left| !left.already)
+    }
+}
+
+/// What an undo did.
+#[derive(Debug, Clone, Serialize)]
+pub struct UndoReport {
+    /// The pass in which it was done; its counts: `updated` items written, `noted` pairs let go of,
+    /// `skipped` things left alone, `again` writes that failed.
+    pub report: Report,
+    /// What was done.
+    pub done: Vec<Undo>,
+    /// What was not, and why.
+    pub left: Vec<Left>,
+}
+
+impl Engine {
+    /// Looks at what could be undone. Writes nothing.
+    pub fn plan_undo(&self, target: &UndoTarget) -> Result<UndoPlan, EngineError> {
+        let (pass, only) = match target {
+            UndoTarget::Pass(pass) => (*pass, None),
+            UndoTarget::Item(item) => {
+                let filter = EntryFilter { item: Some(item.clone()), ..EntryFilter::default() };
+                match latest_pass(&effective(self.entries(filter)?), item) {
+                    Some(pass) => (pass, Some(item)),
+                    None => return Ok(nothing(None, format!("{item}: the history knows no write to it to undo"))),
+                }
+            }
+        };
+        let filter = EntryFilter { pass: Some(pass), item: only.cloned(), ..EntryFilter::default() };
+        let groups = groups(&effective(self.entries(filter)?), only);
+        if groups.is_empty() {
+            let known = self.store.pass(pass)?;
+            let message = match known {
+                None => format!("there is no pass {pass} (`evenkeel history show` names them)"),
+                Some(known) if known.route != self.route => {
+                    format!("pass {pass} was made on route {}, not on {}", known.route, self.route)
+                }
+                Some(_) => format!("pass {pass} wrote nothing that could be undone"),
+            };
+            return Ok(nothing(Some(pass), message));
+        }
+        let mut steps = Vec::with_capacity(groups.len());
+        for group in groups {
+            if self.stop.raised() {
+                return Err(EngineError::Stopped);
+            }
+            steps.push(self.undo_of(&group, pass)?);
+        }
+        Ok(UndoPlan { pass: Some(pass), steps, message: None })
+    }
+
+    /// Carries out what was planned, each step only if it still is what was planned.
+    pub fn undo(&self, plan: &UndoPlan, options: &PassOptions) -> Result<UndoReport, EngineError> {
+        let mut done = Vec::new();
+        let mut left: Vec<Left> = plan.steps.iter().flat_map(|step| step.left.clone()).collect();
+        let report = self.led("undo", options, &mut |watch, report| {
+            let Some(pass) = plan.pass else { return Ok(Ended::Settled) };
+            self.put_back(watch, report, pass, &plan.steps, &mut done, &mut left)
+        })?;
+        left.retain(|left| !left.already);
+        Ok(UndoReport { report, done, left })
+    }
+
+    fn put_back(
+        &self,
+        watch: &mut Watch<'_>,
+        report: &mut Report,
+        pass: PassId,
+        steps: &[Undo],
+        done: &mut Vec<Undo>,
+        left: &mut Vec<Left>,
+    ) -> Result<Ended, EngineError> {
+        let mut in_row = 0;
+        let mut ended = None;
+        self.progress.planned(steps.iter().filter(|step| !step.is_empty()).count());
+        for step in steps.iter().filter(|step| !step.is_empty()) {
+            match watch.renew() {
+                Ok(()) => {}
+                Err(EngineError::Stopped) => {
+                    ended = Some(Ended::Stopped);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            let Some(group) = &step.group else { continue };
+            let fresh = self.undo_of(group, pass)?;
+            if !fresh.same(step) {
+                let item = step.items.iter().find_map(|(_, item)| item.clone());
+                if let Some(item) = item {
+                    let why = "it changed after this undo was shown; look again".to_owned();
+                    left.push(Left { item, field: None, why, already: false });
+                }
+                continue;
+            }
+            match self.put_back_one(watch, report, pass, &fresh)? {
+                None => {
+                    in_row = 0;
+                    done.push(fresh);
+                }
+                Some((item, error)) => {
+                    report.counts.again += 1;
+                    left.push(Left { item, field: None, why: error.to_string(), already: false });
+                    let denied = error.remedy() == Remedy::StopSide;
+                    in_row += u32::from(matches!(error.remedy(), Remedy::RetryLater { .. }));
+                    if error == ProviderError::Stopped {
+                        ended = Some(Ended::Stopped);
+                    } else if denied || in_row >= FAILURES_IN_ROW_MAX {
+                        report.messages.insert(0, format!("the undo was given up: {error}"));
+                        ended = Some(Ended::Failed);
+                    }
+                    if ended.is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+        let missing = left.iter().filter(|left| !left.already).count();
+        report.counts.skipped = u64::try_from(missing).unwrap_or(u64::MAX) - report.counts.again;
+        Ok(ended.unwrap_or(if missing > 0 { Ended::Drift } else { Ended::Settled }))
+    }
+
+    /// One pair: the writes, then what we know of the link. Answers what a provider refused.
+    fn put_back_one(
+        &self,
+        watch: &Watch<'_>,
+        report: &mut Report,
+        pass: PassId,
+        step: &Undo,
+    ) -> Result<Option<(ItemKey, ProviderError)>, EngineError> {
+        for (side, write) in step.writes.iter() {
+            let Some(write) = write else { continue };
+            let current = match self.sight(&write.item)? {
+                Sight::Shown(item) => item,
+                _ => {
+                    let doing = format!("reading {} before it is written", write.item);
+                    return Ok(Some((write.item.clone(), ProviderError::Gone { doing })));
+                }
+            };
+            let entry = |kind: &str, changes, cause: String| NewEntry {
+                at: self.clock.now(),
+                pass: report.pass,
+                link: step.link,
+                kind: kind.to_owned(),
+                item: write.item.clone(),
+                partner: step.items[side.opposite()].clone(),
+                changes,
+                cause,
+                actor: self.actor.clone(),
+            };
+            let ahead = entry("undo", write.fields.clone(), undoing(pass));
+            self.store.record(watch.lease, &Record { history: vec![ahead], ..Record::default() }, self.clock.now())?;
+            if let Err(error) = self.providers[side].update(&current, &write.change) {
+                let kind = if error.maybe_done() { "unanswered" } else { "failed" };
+                let after = entry(kind, Vec::new(), error.to_string());
+                let record = Record {
+                    history: vec![after],
+                    // A write that was perhaps made counts as an edit too: the next pass looks.
+                    due: if error.maybe_done() { self.looked_at_next(step, pass) } else { Vec::new() },
+                    ..Record::default()
+                };
+                self.store.record(watch.lease, &record, self.clock.now())?;
+                return Ok(Some((write.item.clone(), error)));
+            }
+            log::info!("pass {}: {} put back as before pass {pass}", report.pass, write.item);
+            report.counts.updated += 1;
+        }
+        let mut record = Record::default();
+        match step.link {
+            Some(link) if step.unlink => {
+                record.unlink.push((link, undoing(pass)));
+                record.clear_due.extend(step.items.iter().filter_map(|(_, item)| item.clone()));
+                if let Some(item) = step.items.iter().find_map(|(_, item)| item.clone()) {
+                    record.history.push(NewEntry {
+                        at: self.clock.now(),
+                        pass: report.pass,
+                        link: Some(link),
+                        kind: "unlink".to_owned(),
+                        partner: step.items[item.side().opposite()].clone(),
+                        item,
+                        changes: Vec::new(),
+                        cause: undoing(pass),
+                        actor: self.actor.clone(),
+                    });
+                }
+                report.counts.noted += 1;
+            }
+            Some(link) => {
+                if step.wake {
+                    let change = LinkChange { status: Some(LinkStatus::Active), ..LinkChange::default() };
+                    record.change.push((link, change));
+                    report.counts.noted += 1;
+                }
+                record.due = self.looked_at_next(step, pass);
+            }
+            None => {}
+        }
+        self.store.record(watch.lease, &record, self.clock.now())?;
+        Ok(None)
+    }
+
+    /// Both items of a pair, due at once: the next pass carries what was put back to the other side.
+    fn looked_at_next(&self, step: &Undo, pass: PassId) -> Vec<NewDue> {
+        let items = step.items.iter().filter_map(|(_, item)| item.clone());
+        items
+            .filter(|_| step.link.is_some())
+            .map(|item| NewDue {
+                item,
+                reason: format!("pass {pass} was undone on it"),
+                not_before: self.clock.now(),
+                attempts: 0,
+                last_error: None,
+                parked: false,
+            })
+            .collect()
+    }
+
+    /// Reads what a decision about one pair needs, and decides.
+    fn undo_of(&self, group: &Group, pass: PassId) -> Result<Undo, EngineError> {
+        let now = self.clock.now();
+        let link = self.link_now(group)?;
+        let mut sight: BySide<Option<Sight>> = BySide::default();
+        for side in Side::BOTH {
+            // Alone, an item's partner does not matter; in a pair both count.
+            let wanted = group.traces[side].is_some() || link.is_some();
+            if wanted && let Some(key) = &group.items[side] {
+                sight[side] = Some(self.sight(key)?);
+            }
+        }
+        let name = format!("pass {pass}");
+        let before = Before { group, link: link.as_ref(), sight: &sight, rules: &self.rules, now, pass: &name };
+        Ok(decide(&before))
+    }
+
+    /// The link of the group's items, if they still are a pair (or are one again).
+    fn link_now(&self, group: &Group) -> Result<Option<Link>, EngineError> {
+        if let Some(id) = group.link
+            && let Some(link) = self.store.link(id)?
+        {
+            return Ok(Some(link));
+        }
+        for (_, item) in group.items.iter() {
+            if let Some(item) = item
+                && let Some(link) = self.store.link_of(item)?
+                && link.route == self.route
+            {
+                return Ok(Some(link));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A direct read; what the provider cannot answer now proves nothing.
+    pub(super) fn sight(&self, key: &ItemKey) -> Result<Sight, EngineError> {
+        let side = key.side();
+        match self.providers[side].item(key) {
+            Ok(Found::Here(item)) => Ok(Sight::Shown(item)),
+            Ok(Found::Moved(to)) => Ok(Sight::Moved(to)),
+            Ok(Found::Gone) => Ok(Sight::Absent),
+            Ok(Found::Unseen(why)) => Ok(Sight::Unseen(why)),
+            Ok(Found::NotAnItem) => Ok(Sight::Unseen("it is no work item (any more)".to_owned())),
+            Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. })) => {
+                Err(EngineError::Provider { side, error })
+            }
+            Err(error) => Ok(Sight::Unseen(error.to_string())),
+        }
+    }
+
+    /// All entries of a filter on this route, oldest first.
+    fn entries(&self, filter: EntryFilter) -> Result<Vec<Entry>, EngineError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut filter = EntryFilter { route: Some(self.route.clone()), limit: PAGE, ..filter };
+        loop {
+            let page = self.store.history(&filter)?;
+            let Some(last) = page.last() else { return Ok(entries) };
+            filter.after = Some(last.seq);
+            let full = page.len() >= PAGE as usize;
+            entries.extend(page);
+            if !full {
+                return Ok(entries);
+            }
+            if entries.len() > ENTRIES_MAX {
+                return Err(EngineError::Store(crate::store::StoreError::Failed {
+                    doing: "reading the history to undo".to_owned(),
+                    why: format!("more than {ENTRIES_MAX} entries; undo item by item"),
+                }));
+            }
+        }
+    }
+}
+
+fn nothing(pass: Option<PassId>, message: String) -> UndoPlan {
+    UndoPlan { pass, steps: Vec::new(), message: Some(message) }
+}

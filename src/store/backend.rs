@@ -78,19 +78,26 @@ impl Backend {
         doing: impl fmt::Display,
         body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        match self {
+        // Kept aside: on a full disk SQLite rolls back by itself, and diesel then speaks only of its own roll-back
+        // that found nothing to do.
+        let mut cause = None;
+        let mut keep = |fault: Fault| {
+            cause = Some(fault);
+            Fault::Database(diesel::result::Error::RollbackTransaction)
+        };
+        let done = match self {
             Self::Sqlite { write, .. } => {
                 let mut guard = take(write, &doing)?;
                 let conn: &mut SqliteConnection = &mut guard;
-                conn.immediate_transaction(|conn| body(&mut Conn::Sqlite(conn)))
+                conn.immediate_transaction(|conn| body(&mut Conn::Sqlite(conn)).map_err(&mut keep))
             }
             Self::Postgres(pool) => {
                 let mut guard = take(pool, &doing)?;
                 let conn: &mut PostgresConnection = &mut guard;
-                conn.transaction(|conn| body(&mut Conn::Postgres(conn)))
+                conn.transaction(|conn| body(&mut Conn::Postgres(conn)).map_err(&mut keep))
             }
-        }
-        .map_err(|fault| fault.tell(&doing))
+        };
+        done.map_err(|fault| cause.unwrap_or(fault).tell(&doing))
     }
 }
 
@@ -98,11 +105,22 @@ impl Backend {
 fn take<M: ManageConnection>(pool: &Pool<M>, doing: &dyn fmt::Display) -> Result<PooledConnection<M>, StoreError> {
     pool.get().map_err(|error| {
         let (doing, why) = (doing.to_string(), error.to_string());
-        // Without an error of the connection itself all of them were merely in use.
-        if pool.state().connections > 0 && pool.state().idle_connections == 0 && !why.contains(": ") {
+        // r2d2 appends the last error of connecting, if there was one; otherwise all connections were in use.
+        if why == "timed out waiting for connection" {
             StoreError::Locked { doing }
         } else {
             StoreError::Failed { doing, why: format!("no connection: {why}") }
         }
     })
+}
+
+#[cfg(test)]
+impl Backend {
+    /// The writing connection of SQLite, for tests that look under the floor.
+    pub(super) fn writer(&self) -> PooledConnection<SqliteManager> {
+        match self {
+            Self::Sqlite { write, .. } => write.get().expect("a connection"),
+            Self::Postgres(_) => unreachable!("only asked of SQLite"),
+        }
+    }
 }

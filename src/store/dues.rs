@@ -195,8 +195,8 @@ pub(super) fn replace(
     now: Timestamp,
 ) -> Result<(), Fault> {
     let keys: BTreeSet<String> = cleared.iter().map(columns::key).collect();
-    let keys: Vec<String> = keys.into_iter().collect();
     let again: Vec<String> = dues.iter().map(|one| columns::key(&one.item)).filter(|key| keys.contains(key)).collect();
+    let keys: Vec<String> = keys.into_iter().collect();
     let mut since = BTreeMap::new();
     for again in again.chunks(CHUNK) {
         let rows: Vec<(String, i64)> = on!(conn, |c| due::table

@@ -93,6 +93,8 @@ impl Fault {
     pub(super) fn tell(self, doing: &dyn fmt::Display) -> StoreError {
         let error = match self {
             Self::Told(error) => return error,
+            // Why the commit failed says more than why nothing was left to roll back.
+            Self::Database(DieselError::RollbackErrorOnCommit { commit_error, .. }) => *commit_error,
             Self::Database(error) => error,
         };
         if matches!(error, DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)) {
@@ -128,7 +130,6 @@ const LOCKED: &[&str] = &[
     "canceling statement due to lock timeout",
     "canceling statement due to statement timeout",
     "deadlock detected",
-    "timed out waiting for connection",
 ];
 
 /// SQLite FULL; PostgreSQL 53100 with the words of the operating system.

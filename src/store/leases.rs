@@ -73,6 +73,35 @@ impl Store {
         })
     }
 
+    /// Who holds the lease of a route at `now`; `None` when it is free.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn lease_holder(&self, route: &RouteName, now: Timestamp) -> Result<Option<Held>, StoreError> {
+        self.backend.read(format_args!("route {route}: looking who holds the lease"), |conn| {
+            let row: Option<(String, i64)> = on!(conn, |c| leases::table
+                .select((leases::holder, leases::until))
+                .filter(leases::route.eq(route.as_str()))
+                .filter(leases::until.gt(columns::millis(now)))
+                .first(c)
+                .optional())?;
+            row.map(|(holder, until)| Ok(Held { holder, until: columns::moment("the lease", until)? })).transpose()
+        })
+    }
+
+    /// Tries a write that changes nothing: whether the database takes writes at all.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Locked` and whatever else keeps a pass from recording what it does.
+    pub fn try_writing(&self) -> Result<(), StoreError> {
+        self.backend.write("trying whether the database takes writes", |conn| {
+            on!(conn, |c| diesel::update(leases::table.filter(leases::route.eq("")))
+                .set(leases::until.eq(leases::until))
+                .execute(c))?;
+            Ok(())
+        })
+    }
+
     /// Extends a lease to [`LEASE`] after `now`.
     ///
     /// # Errors

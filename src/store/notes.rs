@@ -29,6 +29,25 @@ impl Store {
         })
     }
 
+    /// When the cursors of a route last moved.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn cursor_times(&self, route: &RouteName) -> Result<BySide<Option<Timestamp>>, StoreError> {
+        self.backend.read(format_args!("route {route}: reading the cursors' times"), |conn| {
+            let rows: Vec<(String, i64)> = on!(conn, |c| cursors::table
+                .select((cursors::side, cursors::at))
+                .filter(cursors::route.eq(route.as_str()))
+                .load(c))?;
+            let mut found = BySide::default();
+            for (side, at) in rows {
+                let what = format_args!("a cursor of route {route}");
+                found[columns::side(what, &side)?] = Some(columns::moment(what, at)?);
+            }
+            Ok(found)
+        })
+    }
+
     /// A note of a route.
     ///
     /// # Errors

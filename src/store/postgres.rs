@@ -36,14 +36,16 @@ const ADDRESS: Duration = Duration::from_secs(4);
 const CONNECT: Duration = Duration::from_secs(8);
 
 /// How long a thread waits for a connection of the pool.
-const TURN: Duration = Duration::from_secs(30);
+const TURN: Duration = Duration::from_secs(15);
 
 /// Connections in use at the same time by one process; the server's usual limit is 100.
 const CONNECTIONS: u32 = 8;
 
-/// What every session is told: a statement, a wait for a lock and an abandoned transaction have an end.
+/// What every session is told: a statement, a wait for a lock and an abandoned transaction have an end. The isolation is
+/// the one that our row locks are made for, whatever the server's default is.
 const SESSION: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
-    SET idle_in_transaction_session_timeout = '60s';";
+    SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning; \
+    SET default_transaction_isolation = 'read committed';";
 
 /// A synchronous diesel connection.
 pub(super) type PostgresConnection = AsyncConnectionWrapper<AsyncPgConnection, OwnRuntime>;

@@ -210,7 +210,7 @@ pub(super) fn open(path: &Path) -> Result<Backend, StoreError> {
     open_with(path, BUSY)
 }
 
-fn open_with(path: &Path, busy: Duration) -> Result<Backend, StoreError> {
+pub(super) fn open_with(path: &Path, busy: Duration) -> Result<Backend, StoreError> {
     create(path)?;
     let mut first = connect(&uri(path, "rw"), busy, false).map_err(|error| error.tell(path))?;
     // Looked at before anything is touched, so that another program's file stays as it is.
@@ -343,9 +343,11 @@ fn pools(uri: &str, busy: Duration, reads_only: bool, copy: Option<TempDir>) -> 
     Backend::Sqlite { write: pool(1, reads_only), read: Some(pool(READERS, true)), _copy: copy }
 }
 
-/// Whether nothing at all is in the file.
+/// Whether nothing is in the file, but for a list of migrations and what SQLite keeps for itself.
 fn is_empty(conn: &mut SqliteConnection) -> Result<bool, Fault> {
-    let found: Count = sql_query("SELECT count(*) AS count FROM sqlite_master").get_result(conn)?;
+    let tables = "SELECT count(*) AS count FROM sqlite_master WHERE tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+        AND tbl_name <> '__diesel_schema_migrations'";
+    let found: Count = sql_query(tables).get_result(conn)?;
     Ok(found.count == 0)
 }
 

@@ -74,7 +74,7 @@ CREATE TABLE due (
 CREATE UNIQUE INDEX due_one_per_item ON due (route, item_key);
 CREATE INDEX due_next ON due (route, not_before) WHERE parked_at IS NULL;
 CREATE INDEX due_first ON due (not_before) WHERE parked_at IS NULL;
-CREATE INDEX due_parked ON due (id) WHERE parked_at IS NOT NULL;
+CREATE INDEX due_parked ON due (parked_at, id) WHERE parked_at IS NOT NULL;
 
 CREATE TABLE passes (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,0 +1,109 @@
+//! `parked`: items that wait for a person; look at them, have them tried again, or give them up with a reason.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::args::{ParkedAction, ParkedArgs};
+use super::item::{ago, by_operator, say_who_holds};
+use super::output::{self, BOLD, CYAN, DIM, RED, count, paint};
+use super::{Context, Exit, Failure};
+use crate::model::RouteName;
+use crate::store::Due;
+
+/// Runs the command.
+pub(super) fn run(context: &Context, args: &ParkedArgs) -> Result<Exit, Failure> {
+    match &args.action {
+        ParkedAction::List { route } => list(context, route.as_ref()),
+        ParkedAction::Retry { ids, all } => retry(context, ids, *all),
+        ParkedAction::Drop { id, reason } => give_up(context, *id, reason),
+    }
+}
+
+fn list(context: &Context, route: Option<&RouteName>) -> Result<Exit, Failure> {
+    let parked = context.store.parked(route)?;
+    let exit = if parked.is_empty() { Exit::Settled } else { Exit::Drift };
+    if context.out.json {
+        context.out.json(&serde_json::json!({ "parked": parked }))?;
+        return Ok(exit);
+    }
+    if parked.is_empty() {
+        context.out.line("nothing is parked")?;
+        return Ok(exit);
+    }
+    let now = context.clock.now();
+    let width = context.out.width;
+    let mut text = String::new();
+    for due in &parked {
+        let Due { id, route, item, reason, attempts, last_error, parked_at, .. } = due;
+        let when = parked_at.map_or_else(String::new, |at| format!(", parked {}", ago(at, now)));
+        let _ = writeln!(
+            text,
+            "{} {} {}",
+            paint(BOLD, format_args!("{id:>5}")),
+            paint(CYAN, output::cut(&item.to_string(), width.saturating_sub(8))),
+            ""
+        );
+        let tries = if *attempts > 0 {
+            format!(" after {}", count(u64::from(*attempts), "attempt", "attempts"))
+        } else {
+            String::new()
+        };
+        output::paragraph(&mut text, DIM, 6, width, &format!("route {route}{when}{tries}"));
+        output::paragraph(&mut text, anstyle::Style::new(), 6, width, reason);
+        if let Some(error) = last_error {
+            output::paragraph(&mut text, RED, 6, width, error);
+        }
+    }
+    let _ = writeln!(text, "\nwhen the cause is mended: evenkeel parked retry ID… (or --all)");
+    let _ = writeln!(text, "to give one up:           evenkeel parked drop ID --reason TEXT");
+    let _ = writeln!(text, "to understand one:        evenkeel why ITEM");
+    context.out.text(&text.replace(" \n", "\n"))?;
+    Ok(exit)
+}
+
+fn retry(context: &Context, ids: &[i64], all: bool) -> Result<Exit, Failure> {
+    let now = context.clock.now();
+    let wanted: Vec<i64> =
+        if all { context.store.parked(None)?.into_iter().map(|due| due.id).collect() } else { ids.to_vec() };
+    let mut taken = Vec::new();
+    let mut unknown = Vec::new();
+    for id in wanted {
+        if context.store.unpark(id, now)? { taken.push(id) } else { unknown.push(id) }
+    }
+    if context.out.json {
+        context.out.json(&serde_json::json!({ "due": taken, "not_parked": unknown }))?;
+    } else {
+        let said = count(u64::try_from(taken.len()).unwrap_or(0), "item is", "items are");
+        context.out.line(format_args!("{said} due again; the service visits them soon, `evenkeel run --once` now"))?;
+    }
+    if unknown.is_empty() {
+        return Ok(Exit::Settled);
+    }
+    let numbers: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    Err(Failure::new(format!("not parked: {}", numbers.join(", "))).hint("`evenkeel parked list` shows the numbers"))
+}
+
+fn give_up(context: &Context, id: i64, reason: &str) -> Result<Exit, Failure> {
+    if reason.trim().is_empty() {
+        return Err(Failure::new("--reason is empty").hint("say why, for whoever reads the history later"));
+    }
+    let due = context.store.due_row(id)?.filter(|due| due.parked_at.is_some());
+    let Some(due) = due else {
+        return Err(Failure::new(format!("{id} is not parked")).hint("`evenkeel parked list` shows the numbers"));
+    };
+    let routes: BTreeMap<&RouteName, _> = context.config.routes.iter().map(|route| (&route.name, route)).collect();
+    let Some(route) = routes.get(&due.route) else {
+        // Nothing works on a route that is not configured, so nobody needs to be kept off it.
+        context.store.drop_due(id)?;
+        context.out.line(format_args!("{} dropped (its route {} is not configured)", due.item, due.route))?;
+        return Ok(Exit::Settled);
+    };
+    say_who_holds(context, &due.route)?;
+    let report = context.engine(route)?.drop_parked(std::slice::from_ref(&due), reason.trim(), &by_operator())?;
+    if context.out.json {
+        context.out.json(&serde_json::json!({ "dropped": due, "pass": report.pass, "reason": reason.trim() }))?;
+    } else {
+        context.out.line(format_args!("{} dropped; it is looked at again only when it changes", due.item))?;
+    }
+    Ok(Exit::Settled)
+}

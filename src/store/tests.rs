@@ -1,0 +1,197 @@
+//! What can only be seen from inside: which index a query takes, and a SQLite file that is locked or full.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use diesel::connection::{InstrumentationEvent, SimpleConnection};
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::Text;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::lock;
+use crate::model::BySide;
+
+fn now() -> Timestamp {
+    Timestamp::UNIX_EPOCH
+}
+
+fn app() -> RouteName {
+    "app".parse().expect("a route")
+}
+
+fn pair(number: u64) -> NewLink {
+    NewLink {
+        task: number.to_string().parse().expect("a gid"),
+        issue: IssueRef { repo: "acme/app".parse().expect("a repository"), number },
+        repo_id: 1,
+        issue_id: 0,
+        issue_node_id: String::new(),
+        base: None,
+        seen: BySide::default(),
+        waiting: BTreeMap::new(),
+    }
+}
+
+fn with(backend: Backend) -> Store {
+    Store { backend: Arc::new(backend), url: "test".to_owned() }
+}
+
+fn lease(store: &Store) -> Lease {
+    store.acquire(&app(), "test", now()).expect("the database answers").expect("it is free")
+}
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+#[test]
+fn every_look_up_takes_an_index() {
+    let store = Store::in_memory().expect("it opens");
+    let statements = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&statements);
+    store.backend.writer().set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            lock(&heard).push(query.to_string());
+        }
+    });
+
+    // Everything that is asked per item, per page or per pass.
+    let app = app();
+    let task: ItemKey = "asana:1".parse().expect("a key");
+    let issue: ItemKey = "github:acme/app#1".parse().expect("a key");
+    let keys = [task.clone(), issue.clone()];
+    let lease = lease(&store);
+    let record = Record {
+        link: vec![pair(1), pair(2)],
+        clear_due: vec![task.clone()],
+        due: vec![NewDue {
+            item: task.clone(),
+            reason: String::new(),
+            not_before: now(),
+            attempts: 0,
+            last_error: None,
+            parked: false,
+        }],
+        close_intents: vec![IntentId(1)],
+        cursors: vec![(Side::Forge, String::new())],
+        notes: vec![(String::new(), String::new())],
+        ..Record::default()
+    };
+    let made = store.record(&lease, &record, now()).expect("recorded").links;
+    let record = Record {
+        change: vec![(made[0], LinkChange::default())],
+        unlink: vec![(made[1], String::new())],
+        ..Record::default()
+    };
+    store.record(&lease, &record, now()).expect("recorded");
+    store.briefs(&app, &keys).expect("answers");
+    store.tombstones(&app, &keys).expect("answers");
+    store.link_of(&task).expect("answers");
+    store.link_of(&issue).expect("answers");
+    store.links_by_id(&made).expect("answers");
+    store.links(Some(&app), LinkId(0), 10).expect("answers");
+    store.link_ids(&app, LinkStatus::Active).expect("answers");
+    store.count_links(&app).expect("answers");
+    store.waiting_links(Some(&app), 10).expect("answers");
+    store.waiting_links(None, 10).expect("answers");
+    store.intents(&app).expect("answers");
+    store.due(&app, now(), 10).expect("answers");
+    store.next_due(now()).expect("answers");
+    store.count_due(&app).expect("answers");
+    store.parked(None).expect("answers");
+    store.passes(Some(&app), 10).expect("answers");
+    store.cursors(&app).expect("answers");
+    store.note(&app, "x").expect("answers");
+    for filter in [
+        EntryFilter { route: Some(app.clone()), ..EntryFilter::default() },
+        EntryFilter { pass: Some(PassId(1)), ..EntryFilter::default() },
+        EntryFilter { item: Some(issue), ..EntryFilter::default() },
+    ] {
+        store.history(&filter).expect("answers");
+    }
+
+    let mut conn = store.backend.writer();
+    let statements = std::mem::take(&mut *lock(&statements));
+    let mut asked = 0;
+    for statement in &statements {
+        let sql = statement.split(" -- binds:").next().unwrap_or_default();
+        if !["SELECT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb)) {
+            continue;
+        }
+        asked += 1;
+        let plan: Vec<Step> = sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).expect(sql);
+        for Step { detail } in plan {
+            // A scan of a partial index reads only the rows that are asked for, and a sort of a page is no scan.
+            let scans = detail.starts_with("SCAN") && !detail.contains("links_that_wait") && !detail.contains("due_");
+            assert!(!scans && !detail.contains("AUTOMATIC"), "{detail}: {sql}");
+            // Intents are few, and the entries of one item come from two indexes.
+            let sorts =
+                detail.contains("TEMP B-TREE") && !sql.contains("`intents`") && !sql.contains("`partner_key` =");
+            assert!(!sorts, "{detail}: {sql}");
+        }
+    }
+    assert!(asked > 30, "only {asked} statements were seen");
+}
+
+#[test]
+fn a_file_that_others_hold_is_locked_and_nothing_is_written() {
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("evenkeel.db");
+    let open = || sqlite::open_with(&path, Duration::from_millis(50));
+    let store = with(open().expect("it opens"));
+    let other = with(open().expect("it opens"));
+    let lease = lease(&store);
+    let mut holder = other.backend.writer();
+    holder.batch_execute("BEGIN IMMEDIATE").expect("nobody else writes");
+    let record = Record { link: vec![pair(1)], ..Record::default() };
+    let refused = store.record(&lease, &record, now()).expect_err("somebody else writes");
+    assert!(matches!(refused, StoreError::Locked { .. }), "{refused:?}");
+    assert!(refused.to_string().starts_with("route app: recording a step: the database is locked"), "{refused}");
+    // Reading goes on, and so does opening: nothing is to be migrated.
+    assert!(store.links(None, LinkId(0), 9).expect("answers").is_empty());
+    open().expect("it opens");
+    holder.batch_execute("ROLLBACK").expect("it ends");
+    store.record(&lease, &record, now()).expect("and now it is free");
+}
+
+#[test]
+fn a_full_disk_refuses_the_record_whole_and_the_next_one_works() {
+    let directory = TempDir::new().expect("a directory");
+    let store = with(sqlite::open(&directory.path().join("evenkeel.db")).expect("it opens"));
+    let lease = lease(&store);
+    store.backend.writer().batch_execute("PRAGMA max_page_count = 1").expect("it answers"); // Not one page more.
+    let notes = vec![("large".to_owned(), "x".repeat(200_000))];
+    let record = Record { link: vec![pair(1)], notes, ..Record::default() };
+    let refused = store.record(&lease, &record, now()).expect_err("there is no room");
+    assert!(matches!(refused, StoreError::ReadOnly { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("make room"), "{refused}");
+    assert!(store.links(None, LinkId(0), 9).expect("answers").is_empty());
+    store.backend.writer().batch_execute("PRAGMA max_page_count = 1000000").expect("it answers");
+    store.record(&lease, &record, now()).expect("now there is room");
+    assert_eq!(store.note(&app(), "large").expect("answers").map(|note| note.len()), Some(200_000));
+}
+
+#[test]
+fn a_panic_in_a_transaction_takes_back_what_it_wrote() {
+    let directory = TempDir::new().expect("a directory");
+    let store = with(sqlite::open(&directory.path().join("evenkeel.db")).expect("it opens"));
+    let lease = lease(&store);
+    let panicking = store.clone();
+    let panicked = std::thread::spawn(move || {
+        panicking.backend.write("a test", |conn| {
+            notes::set_note(conn, &app(), "half", "written", now())?;
+            if true {
+                unreachable!("a panic on purpose");
+            }
+            Ok(())
+        })
+    })
+    .join();
+    assert!(panicked.is_err());
+    assert_eq!(store.note(&app(), "half").expect("answers"), None);
+    store.record(&lease, &Record { link: vec![pair(1)], ..Record::default() }, now()).expect("the writer is back");
+}
