@@ -1,0 +1,231 @@
+//! What can happen to issues and comments, whoever does it: the value, the stamp, the indexes (github-api.md §8).
+
+use serde_json::json;
+
+use super::{Act, Answer, Comment, GithubState, Gone, Issue, Label, Lagging, Reason, Repo, invalid};
+
+/// Writes kept for replicas that lag; older ones have long arrived.
+const WRITTEN_MAX: usize = 100_000;
+
+impl Repo {
+    /// Stores an issue that was not stored before.
+    pub(super) fn insert(&mut self, issue: Lagging<Issue>) {
+        let Issue { number, created, updated, gone, .. } = *issue.get();
+        if gone.is_none() {
+            self.by_created.insert((created, number));
+            self.by_updated.insert((updated, number));
+        }
+        self.issues.insert(number, issue);
+    }
+
+    /// Changes an issue and keeps the indexes true. Answers `None` when there is no such issue.
+    pub(super) fn change<T>(
+        &mut self,
+        number: u64,
+        at: i64,
+        lagging: bool,
+        change: impl FnOnce(&mut Issue) -> T,
+    ) -> Option<T> {
+        if !self.issues.contains_key(&number) {
+            let issue = self.computed(number)?;
+            self.insert(Lagging::standing(issue));
+        }
+        let issue = self.issues.get_mut(&number)?;
+        let before = (issue.get().created, issue.get().updated);
+        let changed = issue.change(at, lagging);
+        let result = change(changed);
+        let after = (changed.created, changed.updated, changed.gone.is_some());
+        self.by_created.remove(&(before.0, number));
+        self.by_updated.remove(&(before.1, number));
+        if !after.2 {
+            self.by_created.insert((after.0, number));
+            self.by_updated.insert((after.1, number));
+        }
+        if lagging {
+            self.note_write(at, number);
+        }
+        Some(result)
+    }
+
+    fn note_write(&mut self, at: i64, number: u64) {
+        if self.written.len() >= WRITTEN_MAX {
+            self.written.pop_front();
+        }
+        self.written.push_back((at, number));
+    }
+
+    /// Issues that are open, computed ones among them.
+    pub(super) fn open_count(&self) -> usize {
+        let stored = self.issues.values().map(|issue| issue.get());
+        let stored =
+            stored.filter(|issue| issue.closed.is_none() && issue.gone.is_none() && issue.pull.is_none()).count();
+        let Some(population) = &self.population else { return stored };
+        let untouched = |index: &u64| !self.issues.contains_key(&(population.first_issue + index));
+        stored + (0..population.count).filter(|index| !population.is_done(*index)).filter(untouched).count()
+    }
+
+    /// A label by name, whatever the case.
+    pub(super) fn label_named(&self, name: &str) -> Option<&Label> {
+        self.labels.values().find(|label| label.name.to_lowercase() == name.to_lowercase())
+    }
+}
+
+impl GithubState {
+    /// Makes an issue or, with `pull` set, a pull request.
+    pub(super) fn add_issue(&mut self, act: Act, repo: i64, draft: Issue) -> Option<u64> {
+        let id = self.id();
+        let lagging = self.lagging();
+        let repo = self.repos.get_mut(&repo)?;
+        let number = repo.next_number;
+        repo.next_number += 1;
+        let issue = Issue { number, id, author: act.who, created: act.now, updated: act.now, ..draft };
+        repo.insert(Lagging::born(issue, act.now, lagging));
+        if lagging {
+            repo.note_write(act.now, number);
+        }
+        Some(number)
+    }
+
+    /// Changes an issue; the stamp moves when something changed, or when the habit says it always does.
+    pub(super) fn edit_issue(&mut self, act: Act, repo: i64, number: u64, edit: impl FnOnce(&mut Issue)) -> bool {
+        let (lagging, always) = (self.lagging(), self.habits.same_value_stamps);
+        let Some(repo) = self.repos.get_mut(&repo) else { return false };
+        let changed = repo.change(number, act.now, lagging, |issue| {
+            let before = issue.clone();
+            edit(issue);
+            if always || *issue != before {
+                issue.updated = act.now;
+            }
+        });
+        changed.is_some()
+    }
+
+    pub(super) fn add_comment(&mut self, act: Act, repo: i64, number: u64, body: String) -> Option<i64> {
+        let id = self.id();
+        let lagging = self.lagging();
+        let repo = self.repos.get_mut(&repo)?;
+        repo.change(number, act.now, lagging, |issue| {
+            issue.comments += 1;
+            issue.updated = act.now;
+        })?;
+        let comment = Comment { id, issue: number, author: act.who, body, created: act.now, updated: act.now };
+        repo.comments.insert(id, comment);
+        repo.comments_of.entry(number).or_default().push(id);
+        Some(id)
+    }
+
+    pub(super) fn edit_comment(&mut self, act: Act, repo: i64, id: i64, body: String) {
+        let (lagging, stamps) = (self.lagging(), self.habits.comment_edit_stamps);
+        let Some(repo) = self.repos.get_mut(&repo) else { return };
+        let Some(comment) = repo.comments.get_mut(&id) else { return };
+        comment.body = body;
+        comment.updated = act.now;
+        let number = comment.issue;
+        if stamps {
+            repo.change(number, act.now, lagging, |issue| issue.updated = act.now);
+        }
+    }
+
+    pub(super) fn remove_comment(&mut self, act: Act, repo: i64, id: i64) {
+        let (lagging, stamps) = (self.lagging(), self.habits.comment_edit_stamps);
+        let Some(repo) = self.repos.get_mut(&repo) else { return };
+        let Some(comment) = repo.comments.remove(&id) else { return };
+        if let Some(ids) = repo.comments_of.get_mut(&comment.issue) {
+            ids.retain(|known| *known != id);
+        }
+        repo.change(comment.issue, act.now, lagging, |issue| {
+            issue.comments = issue.comments.saturating_sub(1);
+            if stamps {
+                issue.updated = act.now;
+            }
+        });
+    }
+
+    /// Makes a label; its name must not be taken.
+    pub(super) fn add_label(&mut self, repo: i64, name: &str, color: &str, description: Option<String>) -> Option<i64> {
+        let id = self.id();
+        let repo = self.repos.get_mut(&repo)?;
+        let (name, color) = (name.to_owned(), color.to_owned());
+        repo.labels.insert(id, Label { id, name, color, description, default: false });
+        Some(id)
+    }
+
+    /// The ids of labels by name; unknown ones are made, in the service's grey.
+    pub(super) fn labels_named(&mut self, repo: i64, names: &[String]) -> Answer<Vec<i64>> {
+        if let Some(long) = names.iter().find(|name| name.chars().count() > 50 || name.trim().is_empty()) {
+            return invalid(json!({"value": long, "resource": "Label", "field": "name", "code": "invalid"}));
+        }
+        let mut ids = Vec::new();
+        for name in names {
+            let known = self.repos.get(&repo).and_then(|repo| repo.label_named(name)).map(|label| label.id);
+            let id = match known {
+                Some(id) => Some(id),
+                None => self.add_label(repo, name, "ededed", None),
+            };
+            ids.extend(id.filter(|id| !ids.contains(id)));
+        }
+        Ok(ids)
+    }
+
+    /// Takes a label away from the repository and so from all issues; their stamps do not move.
+    pub(super) fn remove_label(&mut self, act: Act, repo: i64, id: i64) {
+        let lagging = self.lagging();
+        let Some(repo) = self.repos.get_mut(&repo) else { return };
+        repo.labels.remove(&id);
+        let carrying = repo.issues.iter().filter(|(_, issue)| issue.get().labels.contains(&id));
+        let carrying: Vec<u64> = carrying.map(|(number, _)| *number).collect();
+        for number in carrying {
+            repo.change(number, act.now, lagging, |issue| issue.labels.retain(|known| *known != id));
+        }
+    }
+
+    /// Deletes an issue for good.
+    pub(super) fn erase(&mut self, act: Act, repo: i64, number: u64) -> bool {
+        self.edit_issue(act, repo, number, |issue| issue.gone = Some(Gone::Deleted))
+    }
+
+    /// Moves an issue to another repository: another number and id there, a pointer here.
+    pub(super) fn transfer(&mut self, act: Act, from: i64, number: u64, to: i64) -> Option<u64> {
+        let issue = self.issue(from, number)?.into_owned();
+        let source = self.repos.get(&from)?;
+        let names: Vec<String> =
+            issue.labels.iter().filter_map(|id| source.labels.get(id)).map(|label| label.name.clone()).collect();
+        // Labels survive only where the target has one of that name.
+        let target = self.repos.get(&to)?;
+        let labels = names.iter().filter_map(|name| target.label_named(name)).map(|label| label.id).collect();
+        let comments: Vec<Comment> = source.comments.values().filter(|known| known.issue == number).cloned().collect();
+        let author = Act { who: issue.author, now: act.now };
+        let moved = Issue { labels, milestone: None, gone: None, ..issue.clone() };
+        let new = self.add_issue(author, to, moved)?;
+        let lagging = self.lagging();
+        if let Some(repo) = self.repos.get_mut(&to) {
+            repo.change(new, act.now, lagging, |copy| copy.created = issue.created);
+            for comment in comments {
+                repo.comments_of.entry(new).or_default().push(comment.id);
+                repo.comments.insert(comment.id, Comment { issue: new, ..comment });
+            }
+        }
+        if let Some(repo) = self.repos.get_mut(&from) {
+            repo.comments.retain(|_, comment| comment.issue != number);
+            repo.comments_of.remove(&number);
+        }
+        self.edit_issue(act, from, number, |issue| issue.gone = Some(Gone::Transferred { repo: to, number: new }));
+        Some(new)
+    }
+}
+
+/// Closes or opens an issue; a reason counts only when the state changes (github-api.md §9).
+pub(super) fn set_state(issue: &mut Issue, act: Act, close: bool, reason: Option<Reason>) {
+    match (close, issue.closed) {
+        (true, None) => {
+            issue.closed = Some(act.now);
+            issue.closed_by = Some(act.who);
+            issue.reason = Some(reason.unwrap_or(Reason::Completed));
+        }
+        (false, Some(_)) => {
+            issue.closed = None;
+            issue.reason = Some(Reason::Reopened);
+        }
+        _ => {}
+    }
+}
