@@ -13,7 +13,7 @@
 //! - [`store`]: links, intents, dues, history, cursors and leases in SQLite or PostgreSQL.
 //! - [`engine`]: the pass, the only place where pure and I/O meet.
 //! - [`trigger`]: the schedule and the signals, everything that turns into a wake-up.
-//! - [`config`], [`cli`]: what an operator says and sees.
+//! - [`config`], [`logging`], [`cli`]: what an operator says and sees.
 //! - [`sandbox`]: a small Asana and a small GitHub for the demo and the tests.
 //!
 //! What is absent on purpose: `model`, `text` and `reconcile` read no clock, log nothing and open
@@ -23,6 +23,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod logging;
 pub mod model;
 pub mod provider;
 pub mod reconcile;

@@ -2,7 +2,15 @@
 //!
 //! diesel over SQLite (embedded default) or PostgreSQL (several replicas); row types stay in here.
 //! Every pass writes through [`Store::record`]: one transaction, fenced by the pass's lease.
+//!
+//! Promised: a record is written whole or not at all, also when the process is killed or the disk is full; no task and
+//! no issue is in two links that are not retired; ids are never given out twice; the history has neither gaps nor forks.
+//! Not here: secrets, the clock (every moment is an argument), and retries, which are the caller's.
+//!
+//! A new column or table is a new folder in `migrations/sqlite` and in `migrations/postgres`, the columns in `schema`,
+//! and rows of the version before in `tests/support/rows`.
 
+mod among;
 mod backend;
 mod columns;
 mod dues;

@@ -93,7 +93,7 @@ fn render(proposal: &Proposal, width: usize) -> String {
         text,
         "{} {}",
         paint(BOLD, format_args!("{score:>3}")),
-        paint(CYAN, output::cut(&format!("{task} <-> {issue}"), width.saturating_sub(4)))
+        paint(CYAN, output::cut(&format!("{task} ↔ {issue}"), width.saturating_sub(4)))
     );
     let _ = writeln!(text, "    asana   {}", output::cut(&titles.0, width.saturating_sub(12)));
     let _ = writeln!(text, "    github  {}", output::cut(&titles.1, width.saturating_sub(12)));
@@ -149,4 +149,28 @@ fn link(context: &Context, route: &Route, wanted: &[BySide<ItemKey>]) -> Result<
         context.out.text(&text)?;
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::item::narrow::fits;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_proposal_is_wider_than_asked(
+            words in any::<String>(), repo in "[a-z]{1,39}/[a-z]{1,100}", width in 60_usize..120,
+        ) {
+            let proposal = Proposal {
+                task: "asana:1204000000000017".parse().expect("an item"),
+                issue: format!("github:{repo}#1234567").parse().expect("an item"),
+                titles: (words.clone(), words.clone()),
+                score: 100,
+                evidence: vec![words.clone(), words],
+            };
+            fits(&render(&proposal, width), width);
+        }
+    }
 }

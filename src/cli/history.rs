@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::args::{HistoryAction, HistoryArgs};
-use super::item::change_lines;
 use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, paint};
+use super::plan::render::changes;
 use super::{Context, Exit, Failure};
 use crate::model::PassId;
 use crate::store::{Entry, EntryFilter, Verified};
@@ -55,9 +55,7 @@ fn render(entry: &Entry, width: usize) -> String {
     let partner = kept.partner.as_ref().map_or_else(String::new, |partner| format!(" with {partner}"));
     let about = format!("pass {} on {}{partner}, by {}: {}", kept.pass, entry.route, kept.actor, kept.cause);
     output::paragraph(&mut text, DIM, 4, width, &about);
-    for change in &kept.changes {
-        change_lines(&mut text, 4, width, change);
-    }
+    changes(&mut text, kept.item.side(), &kept.changes, width);
     text
 }
 
@@ -83,4 +81,39 @@ fn verify(context: &Context) -> Result<Exit, Failure> {
         Verified::Whole { .. } => Exit::Settled,
         Verified::Broken { .. } => Exit::Failed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::item::narrow::fits;
+    use super::*;
+    use crate::model::{Field, FieldChange, LinkId};
+    use crate::store::NewEntry;
+
+    proptest! {
+        #[test]
+        fn no_entry_is_wider_than_asked(
+            kind in any::<String>(), cause in any::<String>(), actor in any::<String>(), value in any::<String>(),
+            repo in "[a-z]{1,39}/[a-z]{1,100}", width in 60_usize..120,
+        ) {
+            let change = |field| FieldChange { field, before: json!(value), after: json!([value]), why: cause.clone() };
+            let entry = NewEntry {
+                at: "2026-03-01T08:00:00Z".parse().expect("a time"),
+                pass: PassId(7),
+                link: Some(LinkId(1)),
+                kind,
+                item: format!("github:{repo}#1234567").parse().expect("an item"),
+                partner: Some("asana:1204000000000017".parse().expect("an item")),
+                changes: Field::ALL.map(change).to_vec(),
+                cause: cause.clone(),
+                actor,
+            };
+            let route = "app".parse().expect("a name");
+            let entry = Entry { seq: 123_456, route, entry, previous: String::new(), hash: String::new() };
+            fits(&render(&entry, width), width);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::{Context, Failure, output};
 use crate::clock::since;
 use crate::config::Route;
 use crate::engine::PassOptions;
-use crate::model::{FieldChange, ItemKey, RouteName, Timestamp};
+use crate::model::{ItemKey, RouteName, Timestamp};
 use crate::reconcile::Allowance;
 
 /// How long an operator's command waits for another process that is at work on the route.
@@ -49,7 +49,7 @@ pub(super) fn route_of<'a>(
     }
 }
 
-fn first<'a>(routes: Vec<&'a Route>) -> Result<&'a Route, Failure> {
+fn first(routes: Vec<&Route>) -> Result<&Route, Failure> {
     routes.into_iter().next().ok_or_else(|| Failure::new("no route is configured"))
 }
 
@@ -116,48 +116,8 @@ pub(super) fn span(length: Duration) -> String {
     }
 }
 
-/// A value of the history in words, on one line: text as it is, lists by commas.
-pub(super) fn words(value: &serde_json::Value) -> String {
-    use serde_json::Value::{Array, Bool, Null, Number, Object, String as Text};
-    match value {
-        Null => "nothing".to_owned(),
-        Text(text) if text.is_empty() => "nothing".to_owned(),
-        Text(text) => text.clone(),
-        Bool(_) | Number(_) => value.to_string(),
-        Array(list) if list.is_empty() => "nothing".to_owned(),
-        Array(list) => list.iter().map(words).collect::<Vec<_>>().join(", "),
-        // Assignees: the known by name, the others by account.
-        Object(map) => {
-            let all: Vec<String> =
-                map.values().filter(|part| !matches!(part, Array(list) if list.is_empty())).map(words).collect();
-            if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
-        }
-    }
-}
-
-/// One field's old and new value with the reason, indented, within `width` columns.
-pub(super) fn change_lines(into: &mut String, indent: usize, width: usize, change: &FieldChange) {
-    let name = change.field.to_string();
-    let before = words(&change.before);
-    let after = words(&change.after);
-    let room = width.saturating_sub(indent + 12);
-    let pad = " ".repeat(indent);
-    for (label, style, value) in [(name.as_str(), output::RED, &before), ("", output::GREEN, &after)] {
-        let sign = if label.is_empty() { "+" } else { "-" };
-        into.push_str(&format!(
-            "{pad}{label:<9} {}\n",
-            output::paint(style, format_args!("{sign} {}", output::cut(value, room)))
-        ));
-    }
-    if !change.why.is_empty() {
-        output::paragraph(into, output::DIM, indent + 10, width, &change.why);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -166,17 +126,17 @@ mod tests {
             assert_eq!(span(Duration::from_secs(seconds)), said);
         }
     }
+}
 
-    #[test]
-    fn values_of_the_history_read_as_words() {
-        for (value, said) in [
-            (json!(null), "nothing"),
-            (json!("Fix"), "Fix"),
-            (json!(["bug", "ui"]), "bug, ui"),
-            (json!({"known": ["ann"], "unknown": ["42"]}), "ann, 42"),
-            (json!({"known": []}), "nothing"),
-        ] {
-            assert_eq!(words(&value), said);
+/// What the other commands' tests share.
+#[cfg(test)]
+pub(super) mod narrow {
+    use super::output::columns;
+
+    /// Fails unless every line keeps to the width, as a pipe would show it.
+    pub fn fits(text: &str, width: usize) {
+        for line in anstream::adapter::strip_str(text).to_string().lines() {
+            assert!(columns(line) <= width, "{} columns in {width}: {line:?}", columns(line));
         }
     }
 }

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::args::{LinksAction, LinksArgs};
-use super::item::{by_operator, change_lines, confirmed, route_of, say_who_holds};
+use super::item::{by_operator, confirmed, route_of, say_who_holds};
 use super::output::{self, BOLD, CYAN, DIM, GREEN, YELLOW, count, paint};
+use super::plan::render::changes;
 use super::{Context, Exit, Failure};
 use crate::model::{BySide, Field, ItemKey, Link, LinkId, LinkStatus, RouteName, Side, Timestamp};
 use crate::reconcile::{Action, Plan, Repair};
@@ -193,7 +194,7 @@ pub(super) fn joins_text(plan: &Plan, width: usize) -> String {
 fn join_text(text: &mut String, repair: &Repair, width: usize) {
     let Action::Join { items, writes, waiting, .. } = &repair.action else { return };
     let _ = writeln!(text, "{}", paint(BOLD, output::cut(&repair.title, width)));
-    let names = format!("{} <-> {}", items.tracker.key, items.forge.key);
+    let names = format!("{} ↔ {}", items.tracker.key, items.forge.key);
     let _ = writeln!(text, "  {}", paint(CYAN, output::cut(&names, width.saturating_sub(2))));
     for (side, item) in items.iter() {
         if let Some(marker) = &item.marker
@@ -207,10 +208,7 @@ fn join_text(text: &mut String, repair: &Repair, width: usize) {
     for (_, write) in writes.iter() {
         let Some(write) = write else { continue };
         idle = false;
-        output::paragraph(text, anstyle::Style::new(), 2, width, &format!("write {}", write.item));
-        for change in &write.fields {
-            change_lines(text, 4, width, change);
-        }
+        changes(text, write.item.side(), &write.fields, width);
     }
     if idle {
         output::paragraph(text, DIM, 2, width, "nothing needs to be written: both say the same");

@@ -38,10 +38,9 @@ fn list(context: &Context, route: Option<&RouteName>) -> Result<Exit, Failure> {
         let when = parked_at.map_or_else(String::new, |at| format!(", parked {}", ago(at, now)));
         let _ = writeln!(
             text,
-            "{} {} {}",
+            "{} {}",
             paint(BOLD, format_args!("{id:>5}")),
             paint(CYAN, output::cut(&item.to_string(), width.saturating_sub(8))),
-            ""
         );
         let tries = if *attempts > 0 {
             format!(" after {}", count(u64::from(*attempts), "attempt", "attempts"))
@@ -57,7 +56,7 @@ fn list(context: &Context, route: Option<&RouteName>) -> Result<Exit, Failure> {
     let _ = writeln!(text, "\nwhen the cause is mended: evenkeel parked retry ID… (or --all)");
     let _ = writeln!(text, "to give one up:           evenkeel parked drop ID --reason TEXT");
     let _ = writeln!(text, "to understand one:        evenkeel why ITEM");
-    context.out.text(&text.replace(" \n", "\n"))?;
+    context.out.text(&text)?;
     Ok(exit)
 }
 

@@ -20,8 +20,8 @@ const WAITING_MAX: u32 = 200;
 
 /// One route's plan for `--json`.
 #[derive(Serialize)]
-struct Answer {
-    hash: Fingerprint,
+pub(super) struct Answer {
+    pub hash: Fingerprint,
     /// `poll`, `sweep`, `visit`.
     kind: &'static str,
     /// The brake that would refuse it, with its numbers.
@@ -29,7 +29,7 @@ struct Answer {
     requests: BySide<Requests>,
     /// Pairs with fields that have been waiting for a person since earlier.
     waiting: Vec<Link>,
-    plan: Plan,
+    pub plan: Plan,
 }
 
 #[derive(Serialize)]
@@ -66,7 +66,10 @@ pub(super) fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
                 if context.out.json {
                     answers.plans.push(answer);
                 } else {
-                    show(context, route, &wake, &answer)?;
+                    show_plan(context, route, &wake, &answer)?;
+                    if !answer.plan.is_empty() && answer.refused.is_none() && args.out.is_none() {
+                        context.out.line("`evenkeel run --once` carries it out; nothing was written so far.")?;
+                    }
                     if let Some(file) = &args.out {
                         context.out.line(format_args!(
                             "Kept in {file}; `evenkeel apply {file}` carries it out if it still holds.",
@@ -90,7 +93,7 @@ pub(super) fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     Ok(worst)
 }
 
-fn one(context: &Context, route: &Route, wake: &Wake) -> Result<(Answer, Exit), Failure> {
+pub(super) fn one(context: &Context, route: &Route, wake: &Wake) -> Result<(Answer, Exit), Failure> {
     let watched = Watched::new(context, &route.name);
     let engine = context.engine_heard(route, watched.clone())?;
     let plan = engine.plan(wake);
@@ -117,7 +120,7 @@ fn one(context: &Context, route: &Route, wake: &Wake) -> Result<(Answer, Exit), 
 }
 
 /// Shows one plan to a person.
-fn show(context: &Context, route: &Route, wake: &Wake, answer: &Answer) -> Result<(), Failure> {
+pub(super) fn show_plan(context: &Context, route: &Route, wake: &Wake, answer: &Answer) -> Result<(), Failure> {
     let beside = render::Beside {
         between: &between(route),
         looked: looked(wake),
@@ -126,11 +129,7 @@ fn show(context: &Context, route: &Route, wake: &Wake, answer: &Answer) -> Resul
         verbose: context.loudness > 0,
         width: context.out.width,
     };
-    context.out.text(&render::plan(&answer.plan, beside))?;
-    if !answer.plan.is_empty() && answer.refused.is_none() {
-        context.out.line("`evenkeel run --once` carries it out; nothing was written so far.")?;
-    }
-    Ok(())
+    context.out.text(&render::plan(&answer.plan, beside))
 }
 
 /// Both ends of a route, for a headline.

@@ -13,6 +13,7 @@ use crate::engine::{Progress, Report};
 use crate::model::{BySide, PassId, RouteName, Side};
 use crate::reconcile::{Action, Repair, Write};
 use crate::store::Store;
+use crate::trigger::Heart;
 
 /// A line this often where there is no bar...
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -24,6 +25,7 @@ pub struct Watched {
     route: RouteName,
     store: Store,
     bar: Option<ProgressBar>,
+    heart: Option<Heart>,
     seen: BySide<AtomicU64>,
     planned: AtomicU64,
     done: AtomicU64,
@@ -43,15 +45,15 @@ impl Watched {
     /// were asked for, which would tear it.
     pub fn new(context: &Context, route: &RouteName) -> Arc<Self> {
         let bar = std::io::stderr().is_terminal() && context.loudness == 0;
-        Self::over(context.store.clone(), route.clone(), bar)
+        Self::over(context.store.clone(), route.clone(), bar, None)
     }
 
-    /// For the service: log lines only.
-    pub fn quietly(store: Store, route: RouteName) -> Arc<Self> {
-        Self::over(store, route, false)
+    /// For the service: log lines only, and a heart that beats with every page and repair.
+    pub fn quietly(store: Store, route: RouteName, heart: Heart) -> Arc<Self> {
+        Self::over(store, route, false, Some(heart))
     }
 
-    fn over(store: Store, route: RouteName, bar: bool) -> Arc<Self> {
+    fn over(store: Store, route: RouteName, bar: bool, heart: Option<Heart>) -> Arc<Self> {
         let bar = bar.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
@@ -64,12 +66,19 @@ impl Watched {
             route,
             store,
             bar,
+            heart,
             seen: BySide::from_fn(|_| AtomicU64::new(0)),
             planned: AtomicU64::new(0),
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             told: Mutex::new(Told { at: Instant::now(), repairs: 0, began: None }),
         })
+    }
+
+    fn beat(&self) {
+        if let Some(heart) = &self.heart {
+            heart.beat();
+        }
     }
 
     /// Takes the bar away, so that what follows stands alone.
@@ -123,6 +132,7 @@ fn spoken(time: Duration) -> String {
 
 impl Progress for Watched {
     fn observed(&self, side: Side, items: u64) {
+        self.beat();
         self.seen[side].store(items, Ordering::Relaxed);
         match &self.bar {
             Some(bar) => {
@@ -151,6 +161,7 @@ impl Progress for Watched {
     }
 
     fn repaired(&self, pass: PassId, repair: &Repair, done: Result<(), &str>) {
+        self.beat();
         let counter = if done.is_ok() { &self.done } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
         let ended = self.done.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed);
@@ -215,14 +226,10 @@ pub fn outline(repair: &Repair) -> String {
 }
 
 /// One line for one pass.
-pub fn log_pass(report: &Report, took: Duration) {
+pub fn log_pass(report: &Report, took: Duration, level: log::Level) {
     let Report { pass, route, kind, ended, counts, requests, messages, plan: _ } = report;
     let ended_word = ended.as_str();
     let said = messages.first().map(|message| format!(": {message}")).unwrap_or_default();
-    let level = match ended {
-        crate::engine::Ended::Failed | crate::engine::Ended::Refused => log::Level::Error,
-        _ => log::Level::Info,
-    };
     log::log!(
         level,
         route = route.as_str(), pass = pass.0, kind = *kind, outcome = ended_word,

@@ -87,7 +87,7 @@ pub(super) fn pass(
     };
     watched.clear();
     let report = result?;
-    log_pass(&report, from.elapsed());
+    log_pass(&report, from.elapsed(), log::Level::Info);
     Ok((report, watched.left()))
 }
 
@@ -122,7 +122,7 @@ pub(super) fn show(context: &Context, report: &Report, left: u64) -> Result<(), 
 }
 
 /// A pass as text with styles.
-fn rendered(report: &Report, left: u64, width: usize) -> String {
+pub(super) fn rendered(report: &Report, left: u64, width: usize) -> String {
     let Report { pass, route, kind, ended, counts, requests, messages, plan } = report;
     let (style, word) = match ended {
         Ended::Settled => (GREEN, "settled"),

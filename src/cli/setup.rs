@@ -1,11 +1,12 @@
 //! From the configuration to what a command works with: store, providers, one engine per route.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::args::{Global, Scope};
 use super::{Failure, Output, run};
 use crate::clock::{Clock, Stop, SystemClock, lock};
-use crate::config::{Config, Route, Secret};
+use crate::config::{Config, ConfigErrors, Route, Secret, read_file};
 use crate::engine::{Engine, Progress, Providers, Quiet, Wake};
 use crate::model::{BySide, ItemKey, RouteName, Side};
 use crate::provider::asana::AsanaClient;
@@ -53,6 +54,9 @@ impl Context {
     pub fn open(global: &Global, access: Access) -> Result<Self, Failure> {
         let config = load(global)?;
         start_log(global, &config, log::LevelFilter::Warn);
+        for warning in &config.warnings {
+            log::warn!("{warning}");
+        }
         let store = match access {
             Access::Read => Store::open_for_reading(&config.database)?,
             Access::Write => Store::open(&config.database)?,
@@ -212,9 +216,34 @@ impl Context {
     }
 }
 
+/// Where a configuration is looked for when none is named, in this order.
+const USUAL_FILES: [&str; 2] = ["config.toml", "/etc/evenkeel/config.toml"];
+
 /// Reads the configuration; all its faults at once.
-pub fn load(_global: &Global) -> Result<Config, Failure> {
-    Err(Failure::new("no configuration yet"))
+pub fn load(global: &Global) -> Result<Config, Failure> {
+    let (file, config) = read(global);
+    config.map_err(|errors| {
+        let failure = Failure::new(errors.to_string());
+        match file {
+            Some(_) => failure.hint("config.toml.example shows every key with its unit and default"),
+            None => failure.hint(
+                "no configuration file was named or found: set ASANA_PAT, ASANA_PROJECT_GID, GITHUB_TOKEN and \
+                 GITHUB_REPO, or write a config.toml after config.toml.example; `evenkeel demo` needs neither",
+            ),
+        }
+    })
+}
+
+/// Reads the file named, the first found in a usual place, or the environment alone; says which file.
+pub fn read(global: &Global) -> (Option<PathBuf>, Result<Config, ConfigErrors>) {
+    let file = global.config.clone().or_else(|| USUAL_FILES.iter().map(PathBuf::from).find(|file| file.exists()));
+    let config = Config::load_from_system(file.as_deref());
+    (file, config)
+}
+
+/// Reads a configuration file with an environment of its own.
+pub fn load_file(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Failure> {
+    Config::load(Some(file), env, &read_file).map_err(|errors| Failure::new(errors.to_string()))
 }
 
 /// Starts logging to standard error. `usual` is the level without `-v` and `-q`.

@@ -275,7 +275,7 @@ fn render(text: &mut String, status: &RouteStatus, width: usize, now: Timestamp)
             "    {} {} {} {when}{took}",
             paint(CYAN, format_args!("{:>6}", pass.pass)),
             output::cut(&format!("{:<7}", pass.kind), 7),
-            paint(style, format_args!("{outcome:<8}")),
+            paint(style, format_args!("{:<8}", output::cut(&outcome, 10))),
         );
         let counts: Vec<String> = pass.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
         let requests = format!(
@@ -287,5 +287,62 @@ fn render(text: &mut String, status: &RouteStatus, width: usize, now: Timestamp)
     }
     if let Some(error) = &status.last_error {
         row(text, "last error", &format!("pass {}, {}: {}", error.pass, ago(error.at, now), error.message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::item::narrow::fits;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_asked(
+            words in any::<String>(), name in "[a-z0-9_-]{1,64}", repo in "[a-z]{1,39}/[a-z]{1,100}",
+            state in prop::sample::select(vec!["settled", "new", "waiting", "drift", "refused", "failed"]),
+            width in 60_usize..120,
+        ) {
+            let at: Timestamp = "2026-03-01T08:00:00Z".parse().expect("a time");
+            let item: ItemKey = format!("github:{repo}#1234567").parse().expect("an item");
+            let waiting = || WaitingField {
+                task: "asana:1204000000000017".parse().expect("an item"),
+                issue: item.clone(),
+                field: Field::Assignees,
+                why: words.clone(),
+                since: at,
+            };
+            let pass = LastPass {
+                pass: 1_234_567,
+                kind: words.clone(),
+                cause: words.clone(),
+                actor: words.clone(),
+                started_at: at,
+                ended_at: Some(at),
+                outcome: Some(words.clone()),
+                counts: [("updated".to_owned(), 12), (words.clone(), 7)].into(),
+                requests: BySide::default(),
+                message: Some(words.clone()),
+            };
+            let status = RouteStatus {
+                route: name,
+                project: "1204000000000017".to_owned(),
+                repo,
+                state,
+                links: [("active", 12_345), ("left", 1)].into(),
+                waiting: (0..8).map(|_| waiting()).collect(),
+                due: 3,
+                parked: 1,
+                lease: Some(Holder { holder: words.clone(), until: at }),
+                last_sweep: None,
+                cursors: BySide { tracker: Some(at), forge: None },
+                passes: vec![pass],
+                last_error: Some(LastError { pass: 1, at, message: words }),
+            };
+            let mut text = String::new();
+            render(&mut text, &status, width, at);
+            fits(&text, width);
+        }
     }
 }

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::args::{UndoArgs, UndoTarget};
-use super::item::{by_operator, change_lines, confirmed, route_of, say_who_holds};
+use super::item::{by_operator, confirmed, route_of, say_who_holds};
 use super::output::{self, BOLD, CYAN, DIM, GREEN, YELLOW, count, paint};
+use super::plan::render::changes;
 use super::{Context, Exit, Failure};
 use crate::config::Route;
 use crate::engine::{self, Left, Undo, UndoPlan};
@@ -117,31 +118,22 @@ fn render(plan: &UndoPlan, width: usize) -> String {
     let already = plan.steps.iter().flat_map(|step| &step.left).filter(|left| left.already).count();
     let steps = plan.steps.iter().filter(|step| !step.is_empty()).count();
     let number = plan.pass.map_or_else(String::new, |pass| format!("undoing pass {pass}: "));
-    let _ = writeln!(
-        text,
-        "{}",
-        paint(
-            BOLD,
-            format_args!(
-                "{number}{} to put back, {} left as they are, {already} as before already",
-                count(u64::try_from(steps).unwrap_or(u64::MAX), "pair or item", "pairs and items"),
-                left.len()
-            )
-        )
+    let said = format!(
+        "{number}{} to put back, {} left as they are, {already} as before already",
+        count(u64::try_from(steps).unwrap_or(u64::MAX), "pair or item", "pairs and items"),
+        left.len()
     );
+    output::paragraph(&mut text, BOLD, 0, width, &said);
     text
 }
 
 fn render_step(text: &mut String, step: &Undo, width: usize) {
     let names: Vec<String> = step.items.iter().filter_map(|(_, item)| item.as_ref().map(ItemKey::to_string)).collect();
     let _ = writeln!(text, "{}", paint(BOLD, output::cut(&step.title, width)));
-    let _ = writeln!(text, "  {}", paint(CYAN, output::cut(&names.join(" <-> "), width.saturating_sub(2))));
+    let _ = writeln!(text, "  {}", paint(CYAN, output::cut(&names.join(" ↔ "), width.saturating_sub(2))));
     for (_, write) in step.writes.iter() {
         let Some(write) = write else { continue };
-        output::paragraph(text, anstyle::Style::new(), 2, width, &format!("write {}", write.item));
-        for change in &write.fields {
-            change_lines(text, 4, width, change);
-        }
+        changes(text, write.item.side(), &write.fields, width);
     }
     if step.unlink {
         output::paragraph(text, YELLOW, 2, width, "let go of the pair; it is not made again by itself");
@@ -166,4 +158,44 @@ fn render_step(text: &mut String, step: &Undo, width: usize) {
 fn left_lines(text: &mut String, left: &Left, width: usize) {
     let field = left.field.map_or_else(String::new, |field| format!(", {field}"));
     output::paragraph(text, anstyle::Style::new(), 2, width, &format!("{}{field}: {}", left.item, left.why));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::item::narrow::fits;
+    use super::*;
+    use crate::model::{BySide, Change, Field, FieldChange, LinkId, PassId};
+    use crate::reconcile::Write;
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_asked(
+            title in any::<String>(), why in any::<String>(), value in any::<String>(),
+            repo in "[a-z]{1,39}/[a-z]{1,100}", width in 60_usize..120,
+        ) {
+            let issue: ItemKey = format!("github:{repo}#1234567").parse().expect("an item");
+            let change = |field| FieldChange { field, before: json!(value), after: json!(""), why: why.clone() };
+            let write =
+                Write { item: issue.clone(), change: Change::default(), fields: Field::ALL.map(change).to_vec() };
+            let writes = BySide { tracker: None, forge: Some(write) };
+            let left = |already| Left { item: issue.clone(), field: Some(Field::Title), why: why.clone(), already };
+            let mut step = Undo::default();
+            step.link = Some(LinkId(1));
+            step.items =
+                BySide { tracker: Some("asana:1".parse().expect("an item")), forge: Some(issue.clone()) };
+            step.title = title;
+            step.writes = writes.clone();
+            (step.unlink, step.wake) = (true, true);
+            step.then = writes;
+            step.waits = vec![Field::Body];
+            step.left = vec![left(false), left(true)];
+            let plan = UndoPlan { pass: Some(PassId(42)), steps: vec![step], message: None };
+            let text = render(&plan, width);
+            fits(&text, width);
+            prop_assert!(text.contains("not put back:"), "{text}");
+        }
+    }
 }

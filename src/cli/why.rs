@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::args::WhyArgs;
-use super::item::{ago, change_lines, route_of, words};
+use super::item::{ago, route_of};
 use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
+use super::plan::render::{changes, shown};
 use super::{Context, Exit, Failure};
 use crate::engine::{Alone, Explained, FieldState, Next, Pair};
 use crate::model::{FieldPolicy, ItemKey, Side, Timestamp};
@@ -71,7 +72,7 @@ fn render(text: &mut String, explained: &Explained, route: &str, width: usize, n
 fn render_pair(text: &mut String, pair: &Pair, route: &str, width: usize, now: Timestamp) {
     let title = pair.link.base.as_ref().map_or("", |base| base.title.as_str());
     let _ = writeln!(text, "{}", paint(BOLD, output::cut(title, width)));
-    let names = format!("{} <-> {}", pair.link.key(Side::Tracker), pair.link.key(Side::Forge));
+    let names = format!("{} ↔ {}", pair.link.key(Side::Tracker), pair.link.key(Side::Forge));
     let _ = writeln!(text, "{}", paint(CYAN, output::cut(&names, width)));
     let about = format!(
         "link {} on route {route}, {}, made {}",
@@ -106,13 +107,13 @@ fn render_field(text: &mut String, state: &FieldState, width: usize, now: Timest
     };
     let plain = anstyle::Style::new();
     if let Some(base) = &state.base {
-        row("agreed", &words(base), DIM, "");
+        row("agreed", &shown(base), DIM, "");
     }
     for side in Side::BOTH {
         let Some(value) = &state.now[side] else { continue };
         // Where nothing drifts, both show the base as well as they can.
         let style = if state.drifts[side] { YELLOW } else { plain };
-        row(side.service(), &words(value), style, if state.drifts[side] { "  (moved)" } else { "" });
+        row(side.service(), &shown(value), style, if state.drifts[side] { "  (moved)" } else { "" });
     }
     if let Some(waiting) = &state.waiting {
         let said = format!(
@@ -198,9 +199,101 @@ fn render_repair(text: &mut String, repair: &Repair, width: usize) {
         Action::Create { .. } | Action::Note { .. } => Vec::new(),
     };
     for write in writes {
-        output::paragraph(text, plain, 2, width, &format!("write {}", write.item));
-        for change in &write.fields {
-            change_lines(text, 4, width, change);
+        changes(text, write.item.side(), &write.fields, width);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::item::narrow::fits;
+    use super::*;
+    use crate::engine::LastWrite;
+    use crate::model::{BySide, Content, Field, Fingerprint, Link, LinkId, LinkStatus, Marker, PassId, Waiting};
+    use crate::store::{Due, Tombstone};
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_asked(
+            title in any::<String>(), why in any::<String>(), value in any::<String>(),
+            repo in "[a-z]{1,39}/[a-z]{1,100}", width in 60_usize..120,
+        ) {
+            let at: Timestamp = "2026-03-01T08:00:00Z".parse().expect("a time");
+            let item: ItemKey = format!("github:{repo}#1234567").parse().expect("an item");
+            let ItemKey::Issue(issue) = item.clone() else { unreachable!("it is an issue") };
+            let task: crate::model::TaskGid = "1204000000000017".parse().expect("a gid");
+            let route: crate::model::RouteName = "app".parse().expect("a name");
+            let waiting = Waiting {
+                base: None,
+                said: BySide { tracker: value.clone(), forge: value.clone() },
+                why: why.clone(),
+                since: at,
+            };
+            let last = LastWrite {
+                seq: 1, at, pass: PassId(7), item: item.clone(), why: why.clone(), actor: title.clone(),
+            };
+            let state = |field| FieldState {
+                field,
+                owner: FieldPolicy::Both,
+                base: Some(json!(value)),
+                now: BySide { tracker: Some(json!([value])), forge: Some(json!(value)) },
+                drifts: BySide { tracker: true, forge: false },
+                waiting: Some(waiting.clone()),
+                last_write: Some(last.clone()),
+            };
+            let link = Link {
+                id: LinkId(1),
+                route: route.clone(),
+                task: task.clone(),
+                issue: issue.clone(),
+                repo_id: 1,
+                issue_id: 1,
+                issue_node_id: String::new(),
+                status: LinkStatus::Active,
+                base: Some(Content { title: title.clone(), ..Content::default() }),
+                seen: BySide { tracker: None::<Fingerprint>, forge: None },
+                waiting: BTreeMap::new(),
+                created_at: at,
+                updated_at: at,
+            };
+            let due = Due {
+                id: 7, route, item: item.clone(), reason: why.clone(), not_before: at, attempts: 3,
+                last_error: Some(value.clone()), parked_at: Some(at), since: at,
+            };
+            let found = BySide { tracker: "there".to_owned(), forge: why.clone() };
+            let linked = Explained {
+                item: item.clone(),
+                pair: Some(Pair { link, found, fields: Field::ALL.map(state).to_vec() }),
+                alone: None,
+                next: Next::Ask { question: why.clone() },
+                due: vec![due],
+            };
+            let mut text = String::new();
+            render(&mut text, &linked, "app", width, at);
+            fits(&text, width);
+            let alone = Alone {
+                found: why.clone(),
+                title: Some(title),
+                marker: Some(Marker::naming(item.clone())),
+                tombstones: vec![Tombstone { task, issue, reason: why.clone(), at }],
+                announced: Some(at),
+            };
+            let lonely =
+                Explained { item, pair: None, alone: Some(alone), next: Next::Leave { why }, due: Vec::new() };
+            let mut text = String::new();
+            render(&mut text, &lonely, "app", width, at);
+            fits(&text, width);
         }
+    }
+
+    #[test]
+    fn a_long_text_is_shown_by_its_first_line() {
+        assert_eq!(shortened("", 40), "");
+        assert_eq!(shortened("one", 40), "one");
+        assert_eq!(shortened("\n\none\ntwo\n\nthree", 40), "one (+2 lines)");
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Reads both items directly and asks the ordinary planner, so that what is said is what a pass would do.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

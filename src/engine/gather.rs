@@ -654,10 +654,13 @@ impl Gathering<'_> {
             }
             PairPlan::Ask(question) => self.plan.questions.push(question),
             PairPlan::Skip(skip) => {
-                for side in Side::BOTH {
-                    if let Sight::Unseen(why) = &pair.sight[side] {
-                        self.again(&pair.link.key(side), why);
-                    }
+                // Both halves wait under the task's name, so that attempts are counted once.
+                let unseen = Side::BOTH.into_iter().find_map(|side| match &pair.sight[side] {
+                    Sight::Unseen(why) => Some(format!("{}: {why}", pair.link.key(side))),
+                    _ => None,
+                });
+                if let Some(why) = unseen {
+                    self.again(&pair.link.key(Side::Tracker), &why);
                 }
                 self.plan.skip(skip);
             }

@@ -1,5 +1,8 @@
 //! What an operator does to pairs and parked items by hand: under the route's lease, in the history.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -144,9 +147,14 @@ impl Engine {
                 return Ok(Ended::Drift);
             }
             let ended = self.apply(watch, report, std::collections::BTreeMap::new(), Record::default(), false)?;
-            // Other items of the route may be due; that is no failure of this command.
-            let whole = report.counts.again == 0 && report.counts.parked == 0 && report.counts.waiting == 0;
-            Ok(if ended == Ended::Drift && whole && report.counts.skipped == 0 { Ended::Settled } else { ended })
+            let Report { counts, .. } = report;
+            let left = counts.again + counts.parked + counts.waiting + counts.skipped;
+            Ok(match ended {
+                // Whether other items of the route are due is not this command's business.
+                Ended::Settled | Ended::Drift if left == 0 => Ended::Settled,
+                Ended::Settled | Ended::Drift => Ended::Drift,
+                Ended::Failed | Ended::Refused | Ended::Stopped => ended,
+            })
         })
     }
 

@@ -15,7 +15,7 @@ use crate::provider::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderE
 
 /// What goes wrong at the next call of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+pub(super) enum Trouble {
     /// The write takes effect, its answer is lost.
     LostAnswer,
     /// The write is refused.
@@ -27,37 +27,37 @@ enum Trouble {
 }
 
 #[derive(Default)]
-struct Shelf {
-    items: BTreeMap<ItemKey, Item>,
-    gone: BTreeSet<ItemKey>,
-    hidden: BTreeSet<ItemKey>,
+pub(super) struct Shelf {
+    pub(super) items: BTreeMap<ItemKey, Item>,
+    pub(super) gone: BTreeSet<ItemKey>,
+    pub(super) hidden: BTreeSet<ItemKey>,
     /// Which items moved, in order; a cursor is a place in it.
-    moved: Vec<ItemKey>,
-    comments: Vec<(ItemKey, String)>,
-    creations: u64,
-    writes: u64,
-    on_write: Option<Trouble>,
+    pub(super) moved: Vec<ItemKey>,
+    pub(super) comments: Vec<(ItemKey, String)>,
+    pub(super) creations: u64,
+    pub(super) writes: u64,
+    pub(super) on_write: Option<Trouble>,
     /// Listings leave these out.
-    unlisted: BTreeSet<ItemKey>,
+    pub(super) unlisted: BTreeSet<ItemKey>,
 }
 
 /// One side in memory. Behaves as the services do where the engine could tell the difference.
-struct Fake {
-    side: Side,
-    clock: Arc<VirtualClock>,
-    shelf: Mutex<Shelf>,
-    sent: AtomicU64,
+pub(super) struct Fake {
+    pub(super) side: Side,
+    pub(super) clock: Arc<VirtualClock>,
+    pub(super) shelf: Mutex<Shelf>,
+    pub(super) sent: AtomicU64,
 }
 
 impl Fake {
-    fn key(&self, number: u64) -> ItemKey {
+    pub(super) fn key(&self, number: u64) -> ItemKey {
         match self.side {
             Side::Tracker => ItemKey::Task(number.to_string().parse().expect("a gid")),
             Side::Forge => ItemKey::Issue(IssueRef { repo: "acme/app".parse().expect("a name"), number }),
         }
     }
 
-    fn put(&self, number: u64, content: Content) -> ItemKey {
+    pub(super) fn put(&self, number: u64, content: Content) -> ItemKey {
         let key = self.key(number);
         let now = self.clock.now();
         let item = Item {
@@ -83,7 +83,7 @@ impl Fake {
         key
     }
 
-    fn edit(&self, key: &ItemKey, edit: impl FnOnce(&mut Item)) {
+    pub(super) fn edit(&self, key: &ItemKey, edit: impl FnOnce(&mut Item)) {
         self.clock.advance(Duration::from_secs(1));
         let mut shelf = lock(&self.shelf);
         let item = shelf.items.get_mut(key).expect("an item to edit");
@@ -92,25 +92,25 @@ impl Fake {
         shelf.moved.push(key.clone());
     }
 
-    fn delete(&self, key: &ItemKey) {
+    pub(super) fn delete(&self, key: &ItemKey) {
         let mut shelf = lock(&self.shelf);
         shelf.items.remove(key);
         shelf.gone.insert(key.clone());
     }
 
-    fn get(&self, key: &ItemKey) -> Item {
+    pub(super) fn get(&self, key: &ItemKey) -> Item {
         lock(&self.shelf).items.get(key).cloned().expect("an item")
     }
 
-    fn all(&self) -> Vec<Item> {
+    pub(super) fn all(&self) -> Vec<Item> {
         lock(&self.shelf).items.values().cloned().collect()
     }
 
-    fn trouble(&self, trouble: Option<Trouble>) {
+    pub(super) fn trouble(&self, trouble: Option<Trouble>) {
         lock(&self.shelf).on_write = trouble;
     }
 
-    fn fails(&self, trouble: Option<Trouble>, doing: &str) -> Result<(), ProviderError> {
+    pub(super) fn fails(&self, trouble: Option<Trouble>, doing: &str) -> Result<(), ProviderError> {
         let doing = doing.to_owned();
         match trouble {
             None => Ok(()),
@@ -258,15 +258,15 @@ impl Write for Fake {
 }
 
 /// Two sides, a database, an engine.
-struct World {
-    clock: Arc<VirtualClock>,
-    tracker: Arc<Fake>,
-    forge: Arc<Fake>,
-    engine: Engine,
+pub(super) struct World {
+    pub(super) clock: Arc<VirtualClock>,
+    pub(super) tracker: Arc<Fake>,
+    pub(super) forge: Arc<Fake>,
+    pub(super) engine: Engine,
 }
 
 impl World {
-    fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules) -> Self {
         let clock = Arc::new(VirtualClock::starting_at(Timestamp::from_second(1_800_000_000).expect("in range")));
         let fake =
             |side| Arc::new(Fake { side, clock: clock.clone(), shelf: Mutex::default(), sent: AtomicU64::new(0) });
@@ -293,17 +293,17 @@ impl World {
         Self { clock, tracker, forge, engine }
     }
 
-    fn pass(&self, wake: &Wake) -> Report {
+    pub(super) fn pass(&self, wake: &Wake) -> Report {
         self.clock.advance(Duration::from_secs(60));
         self.engine.pass(wake, &PassOptions::default()).expect("the pass runs")
     }
 
-    fn poll(&self) -> Report {
+    pub(super) fn poll(&self) -> Report {
         self.pass(&Wake::Poll { belt: false })
     }
 
     /// Every story ends so: a poll and a sweep find nothing to do, nothing is left open, the chain is whole.
-    fn settles(&self) {
+    pub(super) fn settles(&self) {
         for wake in [Wake::Poll { belt: false }, Wake::Sweep, Wake::Poll { belt: true }] {
             let report = self.pass(&wake);
             assert_eq!(report.ended, Ended::Settled, "{wake:?}: {report:#?}");
@@ -314,17 +314,17 @@ impl World {
         assert!(matches!(verified, crate::store::Verified::Whole { .. }), "{verified:?}");
     }
 
-    fn partner(&self, key: &ItemKey) -> ItemKey {
+    pub(super) fn partner(&self, key: &ItemKey) -> ItemKey {
         let link = self.engine.store.link_of(key).expect("a look-up").expect("a link");
         link.key(key.side().opposite())
     }
 }
 
-fn task(title: &str) -> Content {
+pub(super) fn task(title: &str) -> Content {
     Content { title: title.into(), body: "Some words.\n\nMore words.".into(), ..Content::default() }
 }
 
-fn both() -> Rules {
+pub(super) fn both() -> Rules {
     Rules { creation: Creation::Both, ..Rules::default() }
 }
 

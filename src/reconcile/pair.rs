@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{COMPARED, desired_assignees, fingerprint, shows, value, view};
+use super::fields::{COMPARED, desired_assignees, fingerprint, same, shows, value, view};
 use super::footer::{issue_footer, task_footer};
 use super::merge::{Outcome, Said, merge};
 use super::plan::{Action, Question, Repair, Skip, Write};
@@ -314,6 +314,13 @@ fn write_for(
         if rules.policy.of(field) == FieldPolicy::Off
             || outcome.waiting.contains_key(&field)
             || shows(side, field, &outcome.merged, &seen, people)
+        {
+            continue;
+        }
+        // Somebody unmapped was put in the place of others: that is left as it is until the tracker's people change.
+        if field == Field::Assignees
+            && !seen.assignees.unknown.is_empty()
+            && base.is_some_and(|base| same(field, base, &outcome.merged))
         {
             continue;
         }

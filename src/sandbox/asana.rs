@@ -342,10 +342,6 @@ impl AsanaState {
         })
     }
 
-    fn lagging(&self) -> bool {
-        !self.habits.lag.is_zero()
-    }
-
     /// Answers one request.
     pub fn answer(&mut self, ask: &Ask<'_>, bend: &Bend, now: i64, rng: &mut Rng) -> Response {
         let mut response = match self.granted(ask, bend, now, rng) {

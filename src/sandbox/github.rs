@@ -275,10 +275,6 @@ impl GithubState {
         self.next_id
     }
 
-    fn lagging(&self) -> bool {
-        !self.habits.lag.is_zero()
-    }
-
     /// Answers one request.
     pub fn answer(&mut self, ask: &Ask<'_>, bend: &Bend, now: i64, rng: &mut Rng) -> Response {
         self.requests += 1;

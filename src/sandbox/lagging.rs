@@ -10,6 +10,8 @@ pub(super) struct Lagging<T> {
 
 /// Past values kept of one item; older ones are forgotten first.
 const PAST_MAX: usize = 32;
+/// No replica lags further behind than this, in ms.
+const PAST_MS_MAX: i64 = 3_600_000;
 
 impl<T: Clone> Lagging<T> {
     /// A value that always stood.
@@ -17,9 +19,9 @@ impl<T: Clone> Lagging<T> {
         Self { now, past: Vec::new() }
     }
 
-    /// A value that came to be at `at`; replicas know nothing of it before when `lagging`.
-    pub fn born(now: T, at: i64, lagging: bool) -> Self {
-        Self { now, past: if lagging { vec![(at, None)] } else { Vec::new() } }
+    /// A value that came to be at `at`; replicas know nothing of it before.
+    pub fn born(now: T, at: i64) -> Self {
+        Self { now, past: vec![(at, None)] }
     }
 
     /// The present value.
@@ -28,15 +30,12 @@ impl<T: Clone> Lagging<T> {
     }
 
     /// The present value, about to change at `at`.
-    pub fn change(&mut self, at: i64, lagging: bool) -> &mut T {
-        if lagging {
-            if self.past.len() >= PAST_MAX {
-                self.past.remove(0);
-            }
-            self.past.push((at, Some(self.now.clone())));
-        } else {
-            self.past.clear();
+    pub fn change(&mut self, at: i64) -> &mut T {
+        self.past.retain(|(replaced, _)| at.saturating_sub(*replaced) < PAST_MS_MAX);
+        if self.past.len() >= PAST_MAX {
+            self.past.remove(0);
         }
+        self.past.push((at, Some(self.now.clone())));
         &mut self.now
     }
 
@@ -55,9 +54,9 @@ mod tests {
 
     #[test]
     fn a_replica_shows_what_stood_at_its_time() {
-        let mut value = Lagging::born(1, 100, true);
-        *value.change(200, true) = 2;
-        *value.change(200, true) = 3;
+        let mut value = Lagging::born(1, 100);
+        *value.change(200) = 2;
+        *value.change(200) = 3;
         assert_eq!([99, 100, 199, 200].map(|at| value.seen(at).copied()), [None, Some(1), Some(1), Some(3)]);
         assert_eq!(*value.get(), 3);
     }

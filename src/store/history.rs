@@ -17,8 +17,8 @@ use crate::model::{ItemKey, LinkId, PassId, RouteName, hex};
 /// Entries in one batch: of up to 15 columns each, and with bodies inside.
 const CHUNK: usize = 200;
 
-/// Entries read at a time when the chain is checked.
-const PAGE: i64 = 500;
+/// Entries read at a time when the chain is checked; with two bodies of 64 KiB in each that is 13 MB.
+const PAGE: i64 = 100;
 
 /// Entries shown when no limit is said.
 const LIMIT: u32 = 1_000;
@@ -150,7 +150,7 @@ impl Store {
     /// When the database fails; a chain that does not fit is a result, not an error.
     pub fn verify_history(&self) -> Result<Verified, StoreError> {
         let doing = "checking the history";
-        let (entries, head) = self.backend.read(doing, head)?;
+        let (entries, last) = self.backend.read(doing, head)?;
         let mut previous = start();
         let mut seq = 0;
         // Ends: every page moves on, and what is appended meanwhile is left for the next time.
@@ -176,12 +176,12 @@ impl Store {
                 previous = row.hash;
             }
         }
-        if previous != head {
+        if previous != last {
             let why = "its hash is not the one that the chain ends with".to_owned();
             return Ok(Verified::Broken { seq: entries, why });
         }
         let beyond: Option<i64> = self.backend.read(doing, |conn| {
-            let (now, _) = head_of(conn)?;
+            let (now, _) = head(conn)?;
             Ok(on!(conn, |c| history::table
                 .select(history::seq)
                 .filter(history::seq.gt(now).or(history::seq.lt(1)))
@@ -190,17 +190,13 @@ impl Store {
         })?;
         Ok(match beyond {
             Some(seq) => Verified::Broken { seq, why: "it lies outside the chain".to_owned() },
-            None => Verified::Whole { entries, head },
+            None => Verified::Whole { entries, head: last },
         })
     }
 }
 
-fn head(conn: &mut Conn<'_>) -> Result<(i64, String), Fault> {
-    head_of(conn)
-}
-
 /// The last place and hash.
-fn head_of(conn: &mut Conn<'_>) -> Result<(i64, String), Fault> {
+fn head(conn: &mut Conn<'_>) -> Result<(i64, String), Fault> {
     Ok(on!(conn, |c| chain::table.select((chain::seq, chain::hash)).filter(chain::id.eq(1)).first(c))?)
 }
 

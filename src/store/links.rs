@@ -1,16 +1,19 @@
-//! Links and tombstones: which task belongs with which issue, and which never shall again.
+//! Links and tombstones looked up: which task belongs with which issue, and which never shall again.
+
+mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
+use super::among::{LONGEST, among};
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{links, tombstones};
 use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, columns};
-use crate::model::{
-    BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid, Timestamp,
-};
+use crate::model::{BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid};
+
+pub(super) use change::{insert, remove, rename, update};
 
 /// Keys or rows in one statement: far below SQLite's 32,766 parameters, even with 16 columns a row.
 const CHUNK: usize = 500;
@@ -173,18 +176,18 @@ impl Store {
         let (tasks, issues) = split(keys);
         let rows = self.backend.read(format_args!("route {route}: looking up {} items", keys.len()), |conn| {
             let mut rows: Vec<BriefRow> = Vec::with_capacity(keys.len());
-            for tasks in tasks.chunks(CHUNK) {
+            for tasks in tasks.chunks(LONGEST) {
                 rows.extend::<Vec<BriefRow>>(on!(conn, |c| briefs!()
                     .filter(links::route.eq(route.as_str()))
-                    .filter(links::task.eq_any(tasks))
+                    .filter(among(links::task, tasks))
                     .load(c))?);
             }
             for (repo, numbers) in &issues {
-                for numbers in numbers.chunks(CHUNK) {
+                for numbers in numbers.chunks(LONGEST) {
                     rows.extend::<Vec<BriefRow>>(on!(conn, |c| briefs!()
                         .filter(links::route.eq(route.as_str()))
                         .filter(links::repo_key.eq(repo))
-                        .filter(links::number.eq_any(numbers))
+                        .filter(among(links::number, numbers))
                         .load(c))?);
                 }
             }
@@ -435,219 +438,4 @@ impl TombstoneRow {
             at: columns::moment(what, at)?,
         })
     }
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = links, treat_none_as_default_value = false)]
-struct LinkInsert<'a> {
-    route: &'a str,
-    task: &'a str,
-    repo: &'a str,
-    repo_key: String,
-    number: i64,
-    repo_id: i64,
-    issue_id: i64,
-    issue_node_id: &'a str,
-    status: &'a str,
-    seen_tracker: Option<&'a str>,
-    seen_forge: Option<&'a str>,
-    created_at: i64,
-    updated_at: i64,
-    waiting: Option<String>,
-    base: Option<String>,
-}
-
-/// Makes pairs and answers their ids in the order asked. A tombstone of the very same pair is lifted.
-pub(super) fn insert(
-    conn: &mut Conn<'_>,
-    route: &RouteName,
-    pairs: &[NewLink],
-    now: Timestamp,
-) -> Result<Vec<LinkId>, Fault> {
-    let mut ids = Vec::with_capacity(pairs.len());
-    for pairs in pairs.chunks(CHUNK) {
-        let rows = pairs.iter().map(|pair| link_insert(route, pair, now)).collect::<Result<Vec<_>, Fault>>()?;
-        on!(conn, |c| diesel::insert_into(links::table).values(&rows).execute(c))?;
-        let tasks: Vec<&str> = rows.iter().map(|row| row.task).collect();
-        // Neither database promises the order of what a batch returns, so the ids are asked for by task.
-        let made: Vec<(String, i64)> = on!(conn, |c| links::table
-            .select((links::task, links::id))
-            .filter(links::task.eq_any(&tasks))
-            .filter(links::status.ne(LinkStatus::Retired.as_str()))
-            .load(c))?;
-        let made: BTreeMap<String, i64> = made.into_iter().collect();
-        for task in &tasks {
-            let id =
-                made.get(*task).ok_or_else(|| Fault::garbled(format_args!("the link of {task}"), "it is not there"))?;
-            ids.push(LinkId(*id));
-        }
-        lift(conn, route, &rows)?;
-    }
-    Ok(ids)
-}
-
-fn link_insert<'a>(route: &'a RouteName, pair: &'a NewLink, now: Timestamp) -> Result<LinkInsert<'a>, Fault> {
-    let NewLink { task, issue, repo_id, issue_id, issue_node_id, base, seen, waiting } = pair;
-    Ok(LinkInsert {
-        route: route.as_str(),
-        task: task.as_str(),
-        repo: issue.repo.as_str(),
-        repo_key: issue.repo.folded(),
-        number: columns::number(issue)?,
-        repo_id: *repo_id,
-        issue_id: *issue_id,
-        issue_node_id,
-        status: LinkStatus::Active.as_str(),
-        seen_tracker: seen.tracker.as_ref().map(|seen| seen.0.as_str()),
-        seen_forge: seen.forge.as_ref().map(|seen| seen.0.as_str()),
-        created_at: columns::millis(now),
-        updated_at: columns::millis(now),
-        waiting: waiting_json(waiting)?,
-        base: base.as_ref().map(|base| columns::to_json("a base", base)).transpose()?,
-    })
-}
-
-/// Waiting fields as kept: nothing at all when none waits.
-fn waiting_json<T: serde::Serialize, K: Ord + serde::Serialize>(
-    waiting: &BTreeMap<K, T>,
-) -> Result<Option<String>, Fault> {
-    if waiting.is_empty() { Ok(None) } else { columns::to_json("waiting fields", waiting).map(Some) }
-}
-
-/// Removes the tombstones of pairs that a person links again.
-fn lift(conn: &mut Conn<'_>, route: &RouteName, rows: &[LinkInsert<'_>]) -> Result<(), Fault> {
-    let tasks: Vec<&str> = rows.iter().map(|row| row.task).collect();
-    let standing: Vec<(i64, String, String, i64)> = on!(conn, |c| tombstones::table
-        .select((tombstones::id, tombstones::task, tombstones::repo_key, tombstones::number))
-        .filter(tombstones::route.eq(route.as_str()))
-        .filter(tombstones::task.eq_any(&tasks))
-        .load(c))?;
-    let again: Vec<i64> = standing
-        .into_iter()
-        .filter(|(_, task, repo, number)| {
-            rows.iter().any(|row| row.task == task && row.repo_key == *repo && row.number == *number)
-        })
-        .map(|(id, ..)| id)
-        .collect();
-    if !again.is_empty() {
-        on!(conn, |c| diesel::delete(tombstones::table.filter(tombstones::id.eq_any(&again))).execute(c))?;
-    }
-    Ok(())
-}
-
-/// What of a row changes; `None` leaves a column, `Some(None)` empties it.
-#[derive(AsChangeset)]
-#[diesel(table_name = links)]
-struct LinkUpdate {
-    base: Option<String>,
-    seen_tracker: Option<Option<String>>,
-    seen_forge: Option<Option<String>>,
-    status: Option<&'static str>,
-    waiting: Option<Option<String>>,
-    repo: Option<String>,
-    repo_key: Option<String>,
-    number: Option<i64>,
-    updated_at: i64,
-}
-
-/// Changes a row of this route; one that is not there is an error.
-pub(super) fn update(
-    conn: &mut Conn<'_>,
-    route: &RouteName,
-    id: LinkId,
-    change: &LinkChange,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    let LinkChange { base, seen, status, waiting, issue } = change;
-    let (seen_tracker, seen_forge) = match seen {
-        Some(BySide { tracker, forge }) => {
-            (Some(tracker.as_ref().map(|seen| seen.0.clone())), Some(forge.as_ref().map(|seen| seen.0.clone())))
-        }
-        None => (None, None),
-    };
-    let row = LinkUpdate {
-        base: base.as_ref().map(|base| columns::to_json("a base", base)).transpose()?,
-        seen_tracker,
-        seen_forge,
-        status: status.map(LinkStatus::as_str),
-        waiting: waiting.as_ref().map(waiting_json).transpose()?,
-        repo: issue.as_ref().map(|issue| issue.repo.as_str().to_owned()),
-        repo_key: issue.as_ref().map(|issue| issue.repo.folded()),
-        number: issue.as_ref().map(columns::number).transpose()?,
-        updated_at: columns::millis(now),
-    };
-    let changed =
-        on!(conn, |c| diesel::update(links::table.filter(links::id.eq(id.0)).filter(links::route.eq(route.as_str())))
-            .set(&row)
-            .execute(c))?;
-    if changed == 1 { Ok(()) } else { Err(missing(route, id)) }
-}
-
-/// Gives all links of a repository on a route its new name.
-pub(super) fn rename(
-    conn: &mut Conn<'_>,
-    route: &RouteName,
-    repo_id: i64,
-    name: &RepoName,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    on!(conn, |c| diesel::update(
-        links::table.filter(links::repo_id.eq(repo_id)).filter(links::route.eq(route.as_str()))
-    )
-    .set((links::repo.eq(name.as_str()), links::repo_key.eq(name.folded()), links::updated_at.eq(columns::millis(now))))
-    .execute(c))?;
-    Ok(())
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = tombstones)]
-struct TombstoneInsert<'a> {
-    route: &'a str,
-    task: &'a str,
-    repo: &'a str,
-    repo_key: &'a str,
-    number: i64,
-    reason: String,
-    at: i64,
-}
-
-/// Unmakes a pair of this route and leaves a tombstone; one that is not there is an error.
-pub(super) fn remove(
-    conn: &mut Conn<'_>,
-    route: &RouteName,
-    id: LinkId,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    let found: Option<(String, String, String, i64)> = on!(conn, |c| links::table
-        .select((links::task, links::repo, links::repo_key, links::number))
-        .filter(links::id.eq(id.0))
-        .filter(links::route.eq(route.as_str()))
-        .first(c)
-        .optional())?;
-    let (task, repo, repo_key, number) = found.ok_or_else(|| missing(route, id))?;
-    on!(conn, |c| diesel::delete(links::table.filter(links::id.eq(id.0))).execute(c))?;
-    let row = TombstoneInsert {
-        route: route.as_str(),
-        task: &task,
-        repo: &repo,
-        repo_key: &repo_key,
-        number,
-        reason: columns::clean(reason),
-        at: columns::millis(now),
-    };
-    on!(conn, |c| diesel::insert_into(tombstones::table)
-        .values(&row)
-        .on_conflict((tombstones::route, tombstones::task, tombstones::repo_key, tombstones::number))
-        .do_update()
-        .set((tombstones::reason.eq(&row.reason), tombstones::at.eq(row.at)))
-        .execute(c))?;
-    Ok(())
-}
-
-fn missing(route: &RouteName, id: LinkId) -> Fault {
-    Fault::Told(StoreError::Failed {
-        doing: format!("route {route}: changing link {id}"),
-        why: "no such link in this route; look again".to_owned(),
-    })
 }

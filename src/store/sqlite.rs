@@ -158,6 +158,7 @@ struct Count {
 }
 
 /// Switches the file to the write-ahead log, for good; the first process does it for all.
+#[allow(clippy::disallowed_methods, reason = "two seconds at most, at start-up, and no clock is at hand")]
 fn use_wal(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let doing = format!("opening {}", url(path));
     for _ in 0..WAL_TRIES {
@@ -215,9 +216,8 @@ pub(super) fn open_with(path: &Path, busy: Duration) -> Result<Backend, StoreErr
     let mut first = connect(&uri(path, "rw"), busy, false).map_err(|error| error.tell(path))?;
     // Looked at before anything is touched, so that another program's file stays as it is.
     let state = migrate::state(&mut Conn::Sqlite(&mut first)).map_err(|fault| told(fault, path))?;
-    if state.is_none() && !is_empty(&mut first).map_err(|fault| told(fault, path))? {
-        let why = "it holds another program's tables; name a file of its own".to_owned();
-        return Err(StoreError::Open { url: url(path), why });
+    if state.is_none() {
+        unclaimed(&mut first, path)?;
     }
     use_wal(&mut first, path)?;
     migrate::sqlite(&mut first, migrate::Target::Newest).map_err(|fault| told(fault, path))?;
@@ -231,44 +231,37 @@ pub(super) fn open_with(path: &Path, busy: Duration) -> Result<Backend, StoreErr
 pub(super) fn open_for_reading(path: &Path) -> Result<Backend, StoreError> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return in_memory(true),
-        Ok(found) if found.len() == 0 => return in_memory(true),
-        _ => {}
+        Ok(found) if found.is_file() && found.len() == 0 => return in_memory(true),
+        Ok(_) | Err(_) => {}
     }
-    // Opened like everybody else the log's side files come and go as usual. Where the directory may not be written, a
-    // reader can do without as long as somebody keeps them, or when nobody does.
-    let mut ways = vec!["rw", "ro"];
-    let log = path.as_os_str().to_owned();
-    let log = Path::new(&{
-        let mut log = log;
-        log.push("-wal");
-        log
-    })
-    .to_owned();
-    if fs::metadata(log).map_or(true, |log| log.len() == 0) {
-        ways.push("ro&immutable=1");
-    }
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    // The log's side files come and go with whoever opens the file for writing, so that is tried first, with all writes
+    // refused. Where we may not write, a reader shares them if somebody holds the file, and does without if nobody does.
+    let unheld = fs::metadata(log).map_or(true, |log| log.len() == 0);
+    let ways = if unheld { &["rw", "ro", "ro&immutable=1"][..] } else { &["rw", "ro"] };
     let mut failure = None;
     for way in ways {
-        let uri = uri(path, way);
-        let attempt = connect(&uri, BUSY, true).map_err(|error| error.tell(path)).and_then(|mut conn| {
-            let state = migrate::state(&mut Conn::Sqlite(&mut conn)).map_err(|fault| told(fault, path))?;
-            Ok((conn, state))
-        });
-        match attempt {
-            Ok((mut conn, state)) => match state {
-                None if is_empty(&mut conn).map_err(|fault| told(fault, path))? => return in_memory(true),
-                None => {
-                    let why = "it holds another program's tables".to_owned();
-                    return Err(StoreError::Open { url: url(path), why });
-                }
-                Some(applied) if migrate::is_older(&applied)? => return copy(path, &mut conn),
-                Some(_) => return Ok(pools(&uri, BUSY, true, None)),
-            },
+        match read_as(path, &uri(path, way)) {
+            Ok(backend) => return Ok(backend),
             Err(error @ (StoreError::Newer { .. } | StoreError::Locked { .. })) => return Err(error),
             Err(error) => failure = failure.or(Some(error)),
         }
     }
     Err(failure.unwrap_or_else(|| StoreError::Open { url: url(path), why: "it cannot be read".to_owned() }))
+}
+
+/// One way to read a file.
+fn read_as(path: &Path, uri: &str) -> Result<Backend, StoreError> {
+    let mut conn = connect(uri, BUSY, true).map_err(|error| error.tell(path))?;
+    match migrate::state(&mut Conn::Sqlite(&mut conn)).map_err(|fault| told(fault, path))? {
+        Some(applied) if migrate::is_older(&applied)? => copy(path, &mut conn),
+        Some(_) => Ok(pools(uri, BUSY, true, None)),
+        None => {
+            unclaimed(&mut conn, path)?;
+            in_memory(true)
+        }
+    }
 }
 
 /// Copies an older file into a directory that goes when the store goes, and brings the copy up to date.
@@ -343,12 +336,16 @@ fn pools(uri: &str, busy: Duration, reads_only: bool, copy: Option<TempDir>) -> 
     Backend::Sqlite { write: pool(1, reads_only), read: Some(pool(READERS, true)), _copy: copy }
 }
 
-/// Whether nothing is in the file, but for a list of migrations and what SQLite keeps for itself.
-fn is_empty(conn: &mut SqliteConnection) -> Result<bool, Fault> {
+/// Refuses a file that was never ours and is not empty either, but for a list of migrations.
+fn unclaimed(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let tables = "SELECT count(*) AS count FROM sqlite_master WHERE tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
         AND tbl_name <> '__diesel_schema_migrations'";
-    let found: Count = sql_query(tables).get_result(conn)?;
-    Ok(found.count == 0)
+    let found: Count = sql_query(tables).get_result(conn).map_err(|error| told(error.into(), path))?;
+    if found.count == 0 {
+        return Ok(());
+    }
+    let why = "it holds another program's tables; name a file of its own".to_owned();
+    Err(StoreError::Open { url: url(path), why })
 }
 
 /// An error while opening, with the file's name.

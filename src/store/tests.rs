@@ -85,6 +85,7 @@ fn every_look_up_takes_an_index() {
     let record = Record {
         change: vec![(made[0], LinkChange::default())],
         unlink: vec![(made[1], String::new())],
+        rename: Some((1, "acme/app".parse().expect("a repository"))),
         ..Record::default()
     };
     store.record(&lease, &record, now()).expect("recorded");
@@ -105,6 +106,10 @@ fn every_look_up_takes_an_index() {
     store.parked(None).expect("answers");
     store.passes(Some(&app), 10).expect("answers");
     store.cursors(&app).expect("answers");
+    store.cursor_times(&app).expect("answers");
+    store.lease_holder(&app, now()).expect("answers");
+    store.repo_name(&app, 1).expect("answers");
+    store.repo_id(&app, &"acme/app".parse().expect("a repository")).expect("answers");
     store.note(&app, "x").expect("answers");
     for filter in [
         EntryFilter { route: Some(app.clone()), ..EntryFilter::default() },

@@ -96,3 +96,8 @@ macro_rules! on_both {
         )*
     };
 }
+
+/// How the providers are spoken to in tests: everything as by default, at these addresses.
+pub fn network(base_urls: evenkeel::model::BySide<String>) -> evenkeel::config::Network {
+    evenkeel::config::Network { base_urls, ..evenkeel::config::Network::default() }
+}

@@ -60,6 +60,15 @@ pub fn plan(plan: &Plan, beside: Beside<'_>) -> String {
     page.text
 }
 
+/// Writes or changes outside a plan in the same words: old → new per field with the reason.
+pub fn changes(into: &mut String, side: Side, fields: &[FieldChange], width: usize) {
+    let mut page = Page { text: std::mem::take(into), width };
+    for (at, change) in fields.iter().enumerate() {
+        page.field(if at == 0 { side.service() } else { "" }, change);
+    }
+    *into = page.text;
+}
+
 /// Repairs of one kind, which stand together in every plan.
 struct Group<'a> {
     headline: String,
@@ -176,10 +185,7 @@ impl Page {
     }
 
     fn write(&mut self, side: Side, write: &Write) {
-        for (at, change) in write.fields.iter().enumerate() {
-            let service = if at == 0 { side.service() } else { "" };
-            self.field(service, change);
-        }
+        changes(&mut self.text, side, &write.fields, self.width);
     }
 
     fn field(&mut self, service: &str, change: &FieldChange) {
@@ -394,7 +400,7 @@ fn ids(repair: &Repair) -> (String, String) {
 }
 
 /// A field's value for a person: text as it is, sets as a list, nothing as `(none)`.
-fn shown(value: &Value) -> String {
+pub fn shown(value: &Value) -> String {
     let said = match value {
         Value::Null => String::new(),
         Value::String(text) => harmless(text),

@@ -36,7 +36,7 @@ pub struct Left {
 }
 
 /// What is put back on one pair, or on one item without a link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Undo {
     /// The link as it is now.
     pub link: Option<LinkId>,
@@ -119,10 +119,10 @@ pub(super) fn decide(before: &Before<'_>) -> Undo {
         group: Some((*group).clone()),
     };
     let mut candidates: Vec<Candidate> = Vec::new();
-    if let Some(side) = group.made {
-        if !unmake(before, side, &mut candidates, &mut undo) {
-            return undo;
-        }
+    if let Some(side) = group.made
+        && !unmake(before, side, &mut candidates, &mut undo)
+    {
+        return undo;
     }
     for side in Side::BOTH {
         if group.made != Some(side)

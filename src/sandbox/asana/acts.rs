@@ -47,12 +47,11 @@ pub(super) struct NewTask {
 impl AsanaState {
     /// A task about to be written: stored from now on.
     pub(super) fn touch(&mut self, gid: u64, at: i64) -> Option<&mut Task> {
-        let lagging = self.lagging();
         if !self.tasks.contains_key(&gid) {
             let task = self.computed(gid)?;
             self.tasks.insert(gid, Lagging::standing(task));
         }
-        self.tasks.get_mut(&gid).map(|task| task.change(at, lagging))
+        self.tasks.get_mut(&gid).map(|task| task.change(at))
     }
 
     /// Tells everybody who listens to the task, to its projects, or to those of its parents.
@@ -150,7 +149,7 @@ impl AsanaState {
             external: None,
             trashed: false,
         };
-        self.tasks.insert(gid, Lagging::born(task, act.now, self.lagging()));
+        self.tasks.insert(gid, Lagging::born(task, act.now));
         if let Some(parent) = parent {
             self.subtasks.entry(parent).or_default().push(gid);
             let streams = self.streams_of(gid);

@@ -19,20 +19,14 @@ impl Repo {
     }
 
     /// Changes an issue and keeps the indexes true. Answers `None` when there is no such issue.
-    pub(super) fn change<T>(
-        &mut self,
-        number: u64,
-        at: i64,
-        lagging: bool,
-        change: impl FnOnce(&mut Issue) -> T,
-    ) -> Option<T> {
+    pub(super) fn change<T>(&mut self, number: u64, at: i64, change: impl FnOnce(&mut Issue) -> T) -> Option<T> {
         if !self.issues.contains_key(&number) {
             let issue = self.computed(number)?;
             self.insert(Lagging::standing(issue));
         }
         let issue = self.issues.get_mut(&number)?;
         let before = (issue.get().created, issue.get().updated);
-        let changed = issue.change(at, lagging);
+        let changed = issue.change(at);
         let result = change(changed);
         let after = (changed.created, changed.updated, changed.gone.is_some());
         self.by_created.remove(&(before.0, number));
@@ -41,9 +35,7 @@ impl Repo {
             self.by_created.insert((after.0, number));
             self.by_updated.insert((after.1, number));
         }
-        if lagging {
-            self.note_write(at, number);
-        }
+        self.note_write(at, number);
         Some(result)
     }
 
@@ -74,23 +66,20 @@ impl GithubState {
     /// Makes an issue or, with `pull` set, a pull request.
     pub(super) fn add_issue(&mut self, act: Act, repo: i64, draft: Issue) -> Option<u64> {
         let id = self.id();
-        let lagging = self.lagging();
         let repo = self.repos.get_mut(&repo)?;
         let number = repo.next_number;
         repo.next_number += 1;
         let issue = Issue { number, id, author: act.who, created: act.now, updated: act.now, ..draft };
-        repo.insert(Lagging::born(issue, act.now, lagging));
-        if lagging {
-            repo.note_write(act.now, number);
-        }
+        repo.insert(Lagging::born(issue, act.now));
+        repo.note_write(act.now, number);
         Some(number)
     }
 
     /// Changes an issue; the stamp moves when something changed, or when the habit says it always does.
     pub(super) fn edit_issue(&mut self, act: Act, repo: i64, number: u64, edit: impl FnOnce(&mut Issue)) -> bool {
-        let (lagging, always) = (self.lagging(), self.habits.same_value_stamps);
+        let always = self.habits.same_value_stamps;
         let Some(repo) = self.repos.get_mut(&repo) else { return false };
-        let changed = repo.change(number, act.now, lagging, |issue| {
+        let changed = repo.change(number, act.now, |issue| {
             let before = issue.clone();
             edit(issue);
             if always || *issue != before {
@@ -102,9 +91,8 @@ impl GithubState {
 
     pub(super) fn add_comment(&mut self, act: Act, repo: i64, number: u64, body: String) -> Option<i64> {
         let id = self.id();
-        let lagging = self.lagging();
         let repo = self.repos.get_mut(&repo)?;
-        repo.change(number, act.now, lagging, |issue| {
+        repo.change(number, act.now, |issue| {
             issue.comments += 1;
             issue.updated = act.now;
         })?;
@@ -115,25 +103,25 @@ impl GithubState {
     }
 
     pub(super) fn edit_comment(&mut self, act: Act, repo: i64, id: i64, body: String) {
-        let (lagging, stamps) = (self.lagging(), self.habits.comment_edit_stamps);
+        let stamps = self.habits.comment_edit_stamps;
         let Some(repo) = self.repos.get_mut(&repo) else { return };
         let Some(comment) = repo.comments.get_mut(&id) else { return };
         comment.body = body;
         comment.updated = act.now;
         let number = comment.issue;
         if stamps {
-            repo.change(number, act.now, lagging, |issue| issue.updated = act.now);
+            repo.change(number, act.now, |issue| issue.updated = act.now);
         }
     }
 
     pub(super) fn remove_comment(&mut self, act: Act, repo: i64, id: i64) {
-        let (lagging, stamps) = (self.lagging(), self.habits.comment_edit_stamps);
+        let stamps = self.habits.comment_edit_stamps;
         let Some(repo) = self.repos.get_mut(&repo) else { return };
         let Some(comment) = repo.comments.remove(&id) else { return };
         if let Some(ids) = repo.comments_of.get_mut(&comment.issue) {
             ids.retain(|known| *known != id);
         }
-        repo.change(comment.issue, act.now, lagging, |issue| {
+        repo.change(comment.issue, act.now, |issue| {
             issue.comments = issue.comments.saturating_sub(1);
             if stamps {
                 issue.updated = act.now;
@@ -169,13 +157,12 @@ impl GithubState {
 
     /// Takes a label away from the repository and so from all issues; their stamps do not move.
     pub(super) fn remove_label(&mut self, act: Act, repo: i64, id: i64) {
-        let lagging = self.lagging();
         let Some(repo) = self.repos.get_mut(&repo) else { return };
         repo.labels.remove(&id);
         let carrying = repo.issues.iter().filter(|(_, issue)| issue.get().labels.contains(&id));
         let carrying: Vec<u64> = carrying.map(|(number, _)| *number).collect();
         for number in carrying {
-            repo.change(number, act.now, lagging, |issue| issue.labels.retain(|known| *known != id));
+            repo.change(number, act.now, |issue| issue.labels.retain(|known| *known != id));
         }
     }
 
@@ -197,9 +184,8 @@ impl GithubState {
         let author = Act { who: issue.author, now: act.now };
         let moved = Issue { labels, milestone: None, gone: None, ..issue.clone() };
         let new = self.add_issue(author, to, moved)?;
-        let lagging = self.lagging();
         if let Some(repo) = self.repos.get_mut(&to) {
-            repo.change(new, act.now, lagging, |copy| copy.created = issue.created);
+            repo.change(new, act.now, |copy| copy.created = issue.created);
             for comment in comments {
                 repo.comments_of.entry(new).or_default().push(comment.id);
                 repo.comments.insert(comment.id, Comment { issue: new, ..comment });

@@ -230,6 +230,10 @@ fn parse_cursor(text: &str) -> Option<Key> {
 impl GithubState {
     pub(super) fn view_at(&self, call: &Call<'_>) -> i64 {
         let lag = self.habits.lag.max(call.bend.lag);
+        if lag.is_zero() {
+            // The present, even when the clock was set back since the last write.
+            return i64::MAX;
+        }
         call.act.now.saturating_sub(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX))
     }
 
