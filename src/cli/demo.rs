@@ -90,7 +90,7 @@ pub(super) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     ))?;
     stage.headline("Yesterday: a first pass over the project")?;
     let first = stage.pass(&Wake::Sweep, None)?;
-    stage.say(&format!("  {}\n", run::tally(&first.counts)))?;
+    stage.say(&format!("  {}\n", run::tally(&first.counts, first.ended)))?;
 
     clock.set(LATELY);
     let partner = |task: &_| {

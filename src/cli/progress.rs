@@ -256,7 +256,7 @@ pub fn log_pass(report: &Report, took: Duration, level: log::Level) {
         asana_requests = requests.tracker.sent, github_requests = requests.forge.sent,
         took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         "route {route} pass {pass}: {kind} {ended_word}: {}; asana {}, github {} requests{said}",
-        super::run::tally(counts), requests.tracker.sent, requests.forge.sent
+        super::run::tally(counts, *ended), requests.tracker.sent, requests.forge.sent
     );
 }
 

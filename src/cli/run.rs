@@ -137,7 +137,7 @@ pub(super) fn rendered(report: &Report, left: u64, width: usize) -> String {
         paint(style, word),
         paint(DIM, format_args!("(pass {pass}, {kind})"))
     );
-    paragraph(&mut text, anstyle::Style::new(), 2, width, &tally(counts));
+    paragraph(&mut text, anstyle::Style::new(), 2, width, &tally(counts, *ended));
     paragraph(&mut text, DIM, 2, width, &requested(requests));
     for message in messages {
         paragraph(&mut text, style, 2, width, message);
@@ -174,7 +174,7 @@ pub(super) fn rendered(report: &Report, left: u64, width: usize) -> String {
 }
 
 /// What was done, in words.
-pub(super) fn tally(counts: &Counts) -> String {
+pub(super) fn tally(counts: &Counts, ended: Ended) -> String {
     let Counts { created, joined, updated, retired, noted, waiting: _, again, parked: _, skipped } = *counts;
     let parts: Vec<String> = [
         (created, "created"),
@@ -189,7 +189,12 @@ pub(super) fn tally(counts: &Counts) -> String {
     .filter(|(number, _)| *number > 0)
     .map(|(number, word)| format!("{number} {word}"))
     .collect();
-    if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+    match parts.is_empty() {
+        false => parts.join(", "),
+        // Of a pass that did not come to its end nobody knows what there was to do.
+        true if matches!(ended, Ended::Settled | Ended::Drift) => "nothing to do".to_owned(),
+        true => "nothing done".to_owned(),
+    }
 }
 
 /// The requests of both sides, in words: `requests: asana 12 (3 writes), github 4 (1 unchanged)`.

@@ -106,10 +106,8 @@ impl Crews {
             let crew = self.muster(config, stop, heart);
             self.present = Some((config.clone(), crew));
         }
-        for (_, crew) in &self.present {
-            for hand in crew {
-                rings.iter().for_each(|ring| hand.bell.ring(*ring));
-            }
+        for hand in self.present.iter().flat_map(|(_, crew)| crew) {
+            rings.iter().for_each(|ring| hand.bell.ring(*ring));
         }
     }
 

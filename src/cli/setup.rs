@@ -128,15 +128,23 @@ impl Context {
         Ok(routes)
     }
 
-    /// What a pass over one route looks at.
+    /// What a pass over one route looks at. An item named brings its partner: an operator means the pair,
+    /// and does not know which of the two moved.
     pub fn wake_for(&self, route: &Route, scope: &Scope) -> Result<Wake, Failure> {
         let mut own = scope.clone();
         own.only.clear();
         for item in &scope.only {
-            if self.may_hold(route, item)? {
-                own.only.push(item.clone());
+            if !self.may_hold(route, item)? {
+                continue;
             }
+            let pair = match self.store.link_of(item)? {
+                Some(link) => Side::BOTH.map(|side| link.key(side)).to_vec(),
+                None => vec![item.clone()],
+            };
+            own.only.extend(pair);
         }
+        own.only.sort();
+        own.only.dedup();
         Ok(run::wake(&own))
     }
 

@@ -30,8 +30,9 @@ use crate::text;
 
 /// Objects on a page; Asana allows 1 to 100.
 const PAGE: usize = 100;
-/// Touched tasks that are left to be read one by one; above, one listing brings most of them.
-const TOUCHED_MAX: usize = 20;
+/// Touched tasks that are left to be read one by one, which lags least; above, one listing brings most of them
+/// for one request a hundred.
+const TOUCHED_MAX: usize = 5;
 /// Looked back beyond the bound of a listing by time: clocks differ, and listings lag.
 const OVERLAP: Duration = Duration::from_secs(60);
 /// Looked back when tasks with markers are looked for.

@@ -22,7 +22,7 @@ use self::wire::{Issue, Repo};
 use super::call::{About, Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
 use super::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderError, Requests, Sink, Write, finding};
-use crate::clock::{earlier, lock};
+use crate::clock::{earlier, later, lock};
 use crate::model::{Assignees, Change, IssueRef, Item, ItemKey, RepoName, Rules, Side, Status, Timestamp};
 use crate::text;
 
@@ -268,7 +268,9 @@ impl Observe for GithubClient {
         }
         let next = if listed.pages > 1 || listed.rows > ROWS_KEPT {
             let now = listed.now.unwrap_or_else(|| self.caller.now());
-            let since = listed.newest.unwrap_or(place.since).min(earlier(now, OVERLAP)).max(place.since);
+            // What came before `now - OVERLAP` is there for all to see: a second later nothing of it is left.
+            let past = listed.newest.map_or(place.since, |newest| later(newest, Duration::from_secs(1)));
+            let since = past.min(earlier(now, OVERLAP)).max(place.since);
             // Another address, or an only page that is full: what comes next would not show on page one.
             let etag = listed.etag.filter(|_| since == place.since && listed.pages == 1 && listed.rows < PAGE);
             self.cursor(since, etag)

@@ -75,8 +75,11 @@ struct Group<'a> {
     repairs: Vec<&'a Repair>,
 }
 
-/// The kind's place and words; the side tells where something is created.
-fn kind(repair: &Repair) -> (&'static str, &'static str, &'static str) {
+/// A kind of repair in words: the verb, and what one and what many of them are about.
+type Kind = (&'static str, &'static str, &'static str);
+
+/// The kind of a repair; the side tells where something is created.
+fn kind(repair: &Repair) -> Kind {
     match &repair.action {
         Action::Join { .. } => ("Join", "pair that already exists", "pairs that already exist"),
         Action::Update { .. } => ("Update", "pair", "pairs"),
@@ -85,12 +88,15 @@ fn kind(repair: &Repair) -> (&'static str, &'static str, &'static str) {
             Side::Forge => ("Create", "task in asana", "tasks in asana"),
         },
         Action::Retire { .. } => ("Retire", "item whose partner was deleted", "items whose partners were deleted"),
+        Action::Note { waiting, .. } if !waiting.is_empty() => {
+            ("Ask about", "pair whose sides disagree", "pairs whose sides disagree")
+        }
         Action::Note { .. } => ("Note", "change of our own record only", "changes of our own record only"),
     }
 }
 
 fn groups(plan: &Plan) -> Vec<Group<'_>> {
-    let mut found: Vec<((&str, &str, &str), Vec<&Repair>)> = Vec::new();
+    let mut found: Vec<(Kind, Vec<&Repair>)> = Vec::new();
     for repair in &plan.repairs {
         let kind = kind(repair);
         match found.iter_mut().find(|(known, _)| *known == kind) {
@@ -132,7 +138,8 @@ impl Page {
         // A reason that all share is said once.
         let mut causes = group.repairs.iter().map(|repair| repair.cause.as_str());
         let first = causes.next().unwrap_or_default();
-        let shared = group.repairs.len() > 1 && causes.all(|cause| cause == first);
+        let asks = |repair: &&Repair| matches!(&repair.action, Action::Note { waiting, .. } if !waiting.is_empty());
+        let shared = group.repairs.len() > 1 && causes.all(|cause| cause == first) && !group.repairs.iter().any(asks);
         if shared {
             self.dim(2, first);
         }
@@ -175,11 +182,12 @@ impl Page {
                 self.write(side, write);
             }
         }
+        let mut waiting = waiting.into_iter().flatten().peekable();
         // Where fields are listed, each brings its own reason.
-        if with_cause && fields.iter().all(|(_, write)| write.is_none()) {
+        if with_cause && waiting.peek().is_none() && fields.iter().all(|(_, write)| write.is_none()) {
             self.dim(4, &repair.cause);
         }
-        for (field, question) in waiting.into_iter().flatten() {
+        for (field, question) in waiting {
             self.waits(*field, question);
         }
     }
@@ -204,7 +212,7 @@ impl Page {
                         ChangeTag::Equal => (" ", DIM),
                     };
                     let line = cut(&line, room.saturating_sub(2));
-                    self.line(&paint(style, format_args!("{sign} {line}")), FIELD);
+                    self.line(&paint(style, format!("{sign} {line}").trim_end()), FIELD);
                 }
                 if difference.hidden > 0 {
                     let more = count(difference.hidden, "more line", "more lines");
@@ -342,6 +350,8 @@ pub struct Tally {
     pub creations: u64,
     /// Items that are retired.
     pub retirements: u64,
+    /// Pairs that a person will be asked about.
+    pub asked: u64,
     /// Notes of our own.
     pub notes: u64,
     /// Questions for a person.
@@ -358,6 +368,7 @@ impl Tally {
                 Action::Update { .. } => &mut tally.updates,
                 Action::Create { .. } => &mut tally.creations,
                 Action::Retire { .. } => &mut tally.retirements,
+                Action::Note { waiting, .. } if !waiting.is_empty() => &mut tally.asked,
                 Action::Note { .. } => &mut tally.notes,
             } += 1;
         }
@@ -366,12 +377,13 @@ impl Tally {
 
     /// In words: `Nothing to do`, or `4 to create, 7 to update, 1 to retire; 2 questions`.
     pub fn said(self) -> String {
-        let Self { joins, updates, creations, retirements, notes, questions } = self;
+        let Self { joins, updates, creations, retirements, asked, notes, questions } = self;
         let parts: Vec<String> = [
             (joins, "to join"),
             (updates, "to update"),
             (creations, "to create"),
             (retirements, "to retire"),
+            (asked, "to ask about"),
             (notes, "to note"),
         ]
         .into_iter()
@@ -436,7 +448,9 @@ impl Difference {
 
 /// Compares two bodies line by line, with one line of what stands around each change.
 fn difference(before: &str, after: &str) -> Difference {
-    let diff = TextDiff::configure().timeout(std::time::Duration::from_millis(200)).diff_lines(before, after);
+    // A last line without its end would differ from the same line with one.
+    let [before, after] = [before, after].map(|text| format!("{}\n", text.trim_end_matches('\n')));
+    let diff = TextDiff::configure().timeout(std::time::Duration::from_millis(200)).diff_lines(&before, &after);
     let mut found = Difference { added: 0, removed: 0, shown: Vec::new(), hidden: 0 };
     for group in diff.grouped_ops(1) {
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
@@ -461,7 +475,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{Change, Content, ItemKey, LinkId, LinkStatus, Timestamp};
+    use crate::model::{Change, Content, ItemKey, LinkId, LinkStatus};
     use crate::reconcile::{Question, Skip};
 
     /// The text as a pipe shows it.
