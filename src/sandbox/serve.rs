@@ -22,7 +22,7 @@ const BODY_BYTES_MAX: u64 = 4 << 20;
 /// Smaller answers are not worth packing.
 const PACK_BYTES_MIN: usize = 1024;
 
-/// A sandbox being served. Dropping it stops the servers.
+/// A sandbox being served. Dropping it stops the servers; on connections left open nothing is answered any more.
 pub struct Served {
     /// Where each side is found, without a slash at the end.
     pub base_urls: BySide<String>,
