@@ -237,7 +237,7 @@ pub fn split_tracker(html: &str, people: &People) -> Split {
     if start > 0 && lines[start - 1].said.kind == Kind::Rule {
         start -= 1;
     }
-    let below = lines.split_off(end + 1);
+    let below: Vec<Line> = lines.split_off(end + 1).into_iter().skip_while(|line| line.said.is_blank()).collect();
     let footer = lines.split_off(start);
     if !below.is_empty() {
         if !lines.is_empty() {
@@ -268,4 +268,130 @@ fn plain(line: &Line) -> Option<String> {
         }
     }
     Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::view;
+
+    fn footer_of(title: Option<&str>) -> Footer {
+        Footer {
+            partner: "Asana task".into(),
+            url: "https://app.asana.com/0/0/1201/f".into(),
+            due: Some("2026-12-01".parse().expect("a date")),
+            full_title: title.map(str::to_owned),
+            body_cut: false,
+        }
+    }
+
+    fn of_task() -> Marker {
+        Marker::naming("asana:1201".parse().expect("a key"))
+    }
+
+    fn of_issue() -> Marker {
+        Marker::naming("github:acme/_app-x#17".parse().expect("a key"))
+    }
+
+    fn issue_footer() -> Footer {
+        Footer {
+            partner: "acme/_app-x#17".into(),
+            url: "https://github.com/acme/_app-x/issues/17".into(),
+            due: None,
+            full_title: None,
+            body_cut: false,
+        }
+    }
+
+    fn forge(body: &str) -> String {
+        footer(Side::Forge, body, &footer_of(Some("a @team <!-- title")), &of_task()).expect("room")
+    }
+
+    #[test]
+    fn the_forge_footer_tells_what_it_should() {
+        let marker = of_task();
+        let text = footer(Side::Forge, "", &footer_of(Some("Very *long*")), &marker).expect("room");
+        let wanted = format!(
+            "<!-- evenkeel -->\n---\nKept in step with [Asana task](https://app.asana.com/0/0/1201/f) · due 2026-12-01\n\
+             Whole title: Very \\*long\\*\n<!-- {marker} -->"
+        );
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn a_forge_text_parts_as_it_was_joined_whatever_an_editor_does_at_its_ends() {
+        let bodies = ["", "text", "a\n\nb  \nc", "```\nopen fence", "---\n\n---", "> quote\n- list", "text <!-- open", "x\n<!-- evenkeel -->\ny"];
+        for body in bodies {
+            let text = forge(body);
+            let raw = join_forge(body, Some(&text));
+            for raw in [raw.clone(), raw.replace('\n', "\r\n"), format!("{raw}  \n\n\t\n"), format!("{raw}\r\n")] {
+                let split = split_forge(&raw);
+                assert_eq!(split.body, body, "{raw}");
+                assert_eq!((split.footer.as_ref(), split.marker), (Some(&text), Some(of_task())), "{raw}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_below_a_footer_are_body_and_a_copied_footer_eats_nothing() {
+        let text = forge("");
+        let split = split_forge(&format!("above\n\n{text}\nbelow"));
+        assert_eq!((split.body.as_str(), split.footer), ("above\n\nbelow", Some(text.clone())));
+        let split = split_forge(&format!("above\n\n{text}\n\nmiddle\n\n{text}"));
+        assert_eq!(split.body, format!("above\n\n{text}\n\nmiddle"));
+        let quoted = format!("see\n\n```\n{text}\n```\nand so on");
+        assert_eq!(split_forge(&quoted), Split { body: quoted.clone(), footer: None, marker: None });
+        let both = split_forge(&join_forge(&quoted, Some(&text)));
+        assert_eq!((both.body, both.footer), (quoted, Some(text.clone())));
+        let indented = format!("> {}", text.replace('\n', "\n> "));
+        assert_eq!(split_forge(&indented).marker, None);
+    }
+
+    #[test]
+    fn a_footer_is_found_when_its_opening_was_taken_away_and_a_damaged_marker_is_none() {
+        let text = forge("");
+        let split = split_forge(&format!("body\n\n{}", text.replace("<!-- evenkeel -->\n", "")));
+        assert_eq!((split.body.as_str(), split.marker), ("body", Some(of_task())));
+        let damaged = format!("body\n\n{}", text.replace("asana:1201", "asana:1202"));
+        assert_eq!(split_forge(&damaged).marker, None);
+        // A marker that names an issue has no business on an issue.
+        let wrong = format!("body\n\n<!-- {} -->", of_issue());
+        assert_eq!(split_forge(&wrong).marker, None);
+    }
+
+    #[test]
+    fn a_footer_shrinks_where_the_body_leaves_little_room() {
+        let marker = of_task();
+        let told = footer_of(Some(&"long title ".repeat(100)));
+        for (room, wanted) in [(5_000, "<!-- evenkeel -->"), (300, "<!-- evenkeel:v1"), (10, "")] {
+            let body = "é".repeat(BODY_CHARS_MAX - room);
+            let text = footer(Side::Forge, &body, &told, &marker);
+            let joined = join_forge(&body, text.as_deref());
+            assert!(joined.chars().count() <= BODY_CHARS_MAX);
+            match text {
+                Some(text) => assert!(!wanted.is_empty() && text.starts_with(wanted), "{room}: {text}"),
+                None => assert!(wanted.is_empty(), "{room}"),
+            }
+            assert_eq!(split_forge(&joined).body, body);
+        }
+    }
+
+    #[test]
+    fn a_task_parts_as_it_was_joined_and_keeps_what_was_written_below() {
+        let people = People::default();
+        let text = footer(Side::Tracker, "", &issue_footer(), &of_issue()).expect("always");
+        let bodies = ["", "text", "a\n\nb", "```\nopen fence", "- list\n  - deeper", "> quote", "# head", "| a |\n|---|\n| b |", "<details>\nx"];
+        for body in bodies {
+            let html = join_tracker(body, Some(&text), &people);
+            let shown = view(Side::Tracker, body, &people);
+            for html in [html.clone(), html.replace("</body>", "\n\n </body>"), html.replace("<hr/>", "<hr />")] {
+                let split = split_tracker(&html, &people);
+                assert_eq!(split.body, shown, "{html}");
+                assert_eq!((split.footer.as_ref(), split.marker), (Some(&text), Some(of_issue())), "{html}");
+            }
+            let below = split_tracker(&html.replace("</body>", "\n\nadded</body>"), &people);
+            let wanted = if shown.is_empty() { "added".to_owned() } else { format!("{shown}\n\nadded") };
+            assert_eq!((below.body, below.footer.as_ref()), (wanted, Some(&text)), "{html}");
+        }
+    }
 }

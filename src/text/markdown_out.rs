@@ -343,7 +343,7 @@ impl Inline<'_> {
                 if after.is_whitespace() && plain {
                     !last.is_whitespace()
                 } else {
-                    last.is_alphanumeric() && !after.is_alphanumeric()
+                    last.is_alphanumeric() && (after.is_whitespace() || after.is_ascii_punctuation())
                 }
             }
         };
@@ -369,6 +369,8 @@ impl Inline<'_> {
         let ends = ahead.is_some_and(|ahead| {
             let mut ahead = ahead.chars();
             match ahead.next() {
+                // What stands before it could be read as an entity.
+                Some(';') if url.contains('&') => false,
                 Some('.' | ',' | ';' | ':' | '!' | '?' | ')') => ahead.next().is_none_or(char::is_whitespace),
                 next => next.is_none_or(char::is_whitespace),
             }
