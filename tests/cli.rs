@@ -1,5 +1,7 @@
 //! The binary itself: help, exit codes, what it prints, against the sandbox over real HTTP.
 
+#![allow(clippy::panic, reason = "a test ends by panicking")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -60,7 +62,7 @@ impl Answer {
 
     /// Asserts that standard output is plain and fits 80 columns.
     #[track_caller]
-    fn is_plain(self) -> Self {
+    fn stays_plain(self) -> Self {
         assert_plain(&self.out);
         self
     }
@@ -190,7 +192,7 @@ fn every_command_explains_itself_within_eighty_columns() {
     ];
     for command in commands {
         let args: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
-        alone(&args).ends(0).says("Usage: evenkeel").is_plain();
+        alone(&args).ends(0).says("Usage: evenkeel").stays_plain();
     }
     alone(&["--help"]).ends(0).says("3  refused by a brake").says("evenkeel demo");
     alone(&["run", "--help"]).ends(0).says("Examples:").says("--allow-retirements");
@@ -258,7 +260,7 @@ fn a_plan_shows_drift_and_writes_nothing_anywhere() {
     let world = World::new();
     world.task("Fix the login");
     let answer =
-        world.run(&["plan"]).ends(1).is_plain().says("Create 1 issue").says("Fix the login").says("1 to create");
+        world.run(&["plan"]).ends(1).stays_plain().says("Create 1 issue").says("Fix the login").says("1 to create");
     assert!(answer.out.contains("evenkeel run --once"), "{}", answer.out);
     let json = world.run(&["plan", "--json"]).ends(1).json();
     assert_eq!(json["plans"][0]["plan"]["repairs"][0]["do"], "create", "{json:#}");
@@ -272,14 +274,14 @@ fn run_once_brings_both_sides_in_step_and_then_finds_nothing_to_do() {
     let world = World::new();
     let login = world.task("Fix the login");
     world.task("Write the changelog");
-    world.run(&["run", "--once"]).ends(0).is_plain().says("settled").says("2 created");
+    world.run(&["run", "--once"]).ends(0).stays_plain().says("settled").says("2 created");
     world.sandbox.asana().rename(&login, "Fix the login on mobile");
     let number = world.issue("Write the changelog").number;
     world.sandbox.github().close(&world.repo, number, evenkeel::sandbox::Reason::Completed);
     world
         .run(&["plan"])
         .ends(1)
-        .is_plain()
+        .stays_plain()
         .says("Update 2 pairs")
         .says("Fix the login → Fix the login on mobile")
         .says("open → done")
@@ -313,14 +315,14 @@ fn a_kept_plan_is_carried_out_only_while_it_holds() {
     world.run(&["plan", "--full", "--out", "p.json"]).ends(1).says("Kept in p.json");
     assert_eq!(world.writes(), 0);
     world.run(&["apply", "p.json"]).ends(0).says("1 created");
-    let answer = world.run(&["apply", "p.json"]).ends(1).is_plain();
+    let answer = world.run(&["apply", "p.json"]).ends(1).stays_plain();
     answer.says("no longer holds").says("No longer to be done:").says("Fix the login");
 
     world.sandbox.asana().rename(&login, "Fix the login on mobile");
     world.run(&["plan", "--out", "p.json"]).ends(1);
     world.task("Write the changelog");
     let before = world.writes();
-    let answer = world.run(&["apply", "p.json"]).ends(1).is_plain();
+    let answer = world.run(&["apply", "p.json"]).ends(1).stays_plain();
     answer.says("To be done now:").says("Write the changelog");
     let json = world.run(&["apply", "p.json", "--json"]).ends(1).json();
     assert_eq!((&json["held"], json["new"].as_array().map(Vec::len)), (&Value::Bool(false), Some(1)), "{json:#}");
@@ -344,9 +346,9 @@ fn a_brake_refuses_with_both_numbers_and_the_way_out() {
     for task in &tasks {
         world.sandbox.asana().complete(task);
     }
-    world.run(&["plan"]).ends(3).is_plain().says("3 of 3 links would be updated").says("--allow-updates 3");
+    world.run(&["plan"]).ends(3).stays_plain().says("3 of 3 links would be updated").says("--allow-updates 3");
     let before = world.writes();
-    world.run(&["run", "--once"]).ends(3).says("refused by a brake").says("the limit is 1").is_plain();
+    world.run(&["run", "--once"]).ends(3).says("refused by a brake").says("the limit is 1").stays_plain();
     assert_eq!(world.writes(), before);
     world.run(&["run", "--once", "--allow-updates", "3"]).ends(0).says("3 updated");
 }
@@ -456,7 +458,7 @@ fn the_service_repairs_logs_and_ends_on_sigterm() {
 fn the_demo_ends_in_step() {
     alone(&["demo"])
         .ends(0)
-        .is_plain()
+        .stays_plain()
         .says("Both sides are in step.")
         .says("an idle pass")
         .says("Plan for route website");

@@ -1,5 +1,7 @@
 //! Both clients against the sandbox: what they say of a world that behaves as the services do.
 
+#![allow(clippy::panic, reason = "a test ends by panicking")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! The configuration as a user meets it: what the documents show is accepted, and real files are read
 //! with care.
 
+#![allow(clippy::panic, reason = "a test ends by panicking")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -19,6 +19,8 @@
 //! partner A P                       (names the item linked with A)
 //! ```
 
+#![allow(clippy::panic, reason = "a test ends by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! The service as a process of its own, with real signals: no overlap, coalescing, reload, shutdown,
 //! and what systemd is told. The work is a fake; each child writes what happens to its standard output.
 
+#![allow(clippy::panic, reason = "a test ends by panicking")]
+
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;

@@ -614,9 +614,8 @@ impl Hands<'_, '_> {
                     self.record(&Record { close_intents: vec![intent.id], ..Record::default() })
                 }
             };
-            match outcome {
-                Err(Failure::Pass(error)) => return Err(error),
-                Err(_) | Ok(()) => {}
+            if let Err(Failure::Pass(error)) = outcome {
+                return Err(error);
             }
         }
         Ok(())

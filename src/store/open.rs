@@ -1,4 +1,4 @@
-//! Opening a store.
+//! Opens a store: for writing, for reading alone, in memory.
 
 use std::sync::Arc;
 

@@ -320,7 +320,16 @@ mod tests {
 
     #[test]
     fn a_forge_text_parts_as_it_was_joined_whatever_an_editor_does_at_its_ends() {
-        let bodies = ["", "text", "a\n\nb  \nc", "```\nopen fence", "---\n\n---", "> quote\n- list", "text <!-- open", "x\n<!-- evenkeel -->\ny"];
+        let bodies = [
+            "",
+            "text",
+            "a\n\nb  \nc",
+            "```\nopen fence",
+            "---\n\n---",
+            "> quote\n- list",
+            "text <!-- open",
+            "x\n<!-- evenkeel -->\ny",
+        ];
         for body in bodies {
             let text = forge(body);
             let raw = join_forge(body, Some(&text));
@@ -380,7 +389,17 @@ mod tests {
     fn a_task_parts_as_it_was_joined_and_keeps_what_was_written_below() {
         let people = People::default();
         let text = footer(Side::Tracker, "", &issue_footer(), &of_issue()).expect("always");
-        let bodies = ["", "text", "a\n\nb", "```\nopen fence", "- list\n  - deeper", "> quote", "# head", "| a |\n|---|\n| b |", "<details>\nx"];
+        let bodies = [
+            "",
+            "text",
+            "a\n\nb",
+            "```\nopen fence",
+            "- list\n  - deeper",
+            "> quote",
+            "# head",
+            "| a |\n|---|\n| b |",
+            "<details>\nx",
+        ];
         for body in bodies {
             let html = join_tracker(body, Some(&text), &people);
             let shown = view(Side::Tracker, body, &people);

@@ -177,10 +177,8 @@ impl Reader<'_> {
             Tag::Emphasis => self.builder.style(EM, true),
             Tag::Strong => self.builder.style(STRONG, true),
             Tag::Strikethrough => self.builder.style(STRIKE, true),
-            Tag::Link { dest_url, link_type, .. } => {
-                if link_type != LinkType::Email && !self.builder.in_link() {
-                    self.builder.link(link::normal(&dest_url));
-                }
+            Tag::Link { dest_url, link_type, .. } if link_type != LinkType::Email && !self.builder.in_link() => {
+                self.builder.link(link::normal(&dest_url));
             }
             Tag::Image { dest_url, .. } => {
                 let link = link::normal(&dest_url).filter(|_| !self.builder.in_link());
@@ -228,12 +226,11 @@ impl Reader<'_> {
             TagEnd::Emphasis => self.builder.style(EM, false),
             TagEnd::Strong => self.builder.style(STRONG, false),
             TagEnd::Strikethrough => self.builder.style(STRIKE, false),
-            TagEnd::Link => {
+            TagEnd::Link
                 // A raw link around it stays open.
-                if !self.tags.contains(&Raw::Link) {
+                if !self.tags.contains(&Raw::Link) => {
                     self.builder.link(None);
                 }
-            }
             TagEnd::Image => {
                 if let Some((linked, words)) = self.picture.take() {
                     if !words {
