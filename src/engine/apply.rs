@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Ended, Engine, EngineError, Report, Watch};
 use crate::clock::later;
 use crate::model::{
-    BySide, Content, Field, FieldChange, Fingerprint, IntentId, Item, ItemKey, Link, LinkId, LinkStatus, Marker,
-    Native, Rules, Side, Timestamp, Waiting,
+    BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, IntentId, Item, ItemKey, Link, LinkId, LinkStatus,
+    Marker, Native, Rules, Side, Timestamp, Waiting,
 };
 use crate::provider::{Draft, Found, ProviderError, Remedy};
 use crate::reconcile::{
@@ -299,7 +299,10 @@ impl Hands<'_, '_> {
         for side in Side::BOTH {
             let Some(write) = &fresh[side] else { continue };
             let item = self.write(&anew, pair, write)?;
-            seen[side] = Some(fingerprint(&item, &self.engine.rules.policy));
+            // Somebody's edit of another field may have come between the re-read and the write. Taken for seen it
+            // would never be looked at again.
+            let stands = self.stands(side, &item, base, waiting);
+            seen[side] = stands.then(|| fingerprint(&item, &self.engine.rules.policy));
             items[side] = Some(item);
         }
         for (side, item) in items.iter() {
@@ -314,11 +317,34 @@ impl Hands<'_, '_> {
             waiting: Some(waiting.clone()),
             issue: None,
         };
-        let record = Record { change: vec![(pair.link.id, change)], clear_due: keys(&pair.link), ..Record::default() };
+        let due = items
+            .iter()
+            .filter(|(side, item)| item.is_some() && change.seen.as_ref().is_some_and(|seen| seen[*side].is_none()))
+            .map(|(side, _)| NewDue {
+                item: pair.link.key(side),
+                reason: "it was edited while it was being written".to_owned(),
+                not_before: self.engine.clock.now(),
+                attempts: 0,
+                last_error: None,
+                parked: false,
+            })
+            .collect();
+        let record =
+            Record { change: vec![(pair.link.id, change)], clear_due: keys(&pair.link), due, ..Record::default() };
         self.record(&record)?;
         self.report.counts.updated += 1;
         self.report.counts.waiting += u64::try_from(waiting.len()).unwrap_or(0);
         Ok(None)
+    }
+
+    /// Whether an item just written shows what both agree on, in the fields that are kept in step.
+    fn stands(&self, side: Side, item: &Item, base: &Content, waiting: &BTreeMap<Field, Waiting>) -> bool {
+        let Rules { policy, people, .. } = &self.engine.rules;
+        COMPARED.into_iter().all(|field| {
+            policy.of(field) == FieldPolicy::Off
+                || waiting.contains_key(&field)
+                || shows(side, field, base, &item.content, people)
+        })
     }
 
     /// A service may drop what it does not allow without a word: that is found here, not by the next pass.
