@@ -361,6 +361,8 @@ impl Gathering<'_> {
                 && !due
                 && !brief.waits
                 && brief.seen[key.side()] == Some(fingerprint(item, &engine.rules.policy))
+                // Unless its partner was named too, and moved.
+                && self.pairs.get(&brief.id).is_none_or(|pair| pair[key.side().opposite()].is_none())
             {
                 self.pairs.remove(&brief.id);
                 return Ok(());
