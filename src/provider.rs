@@ -12,7 +12,6 @@ mod json;
 pub mod pace;
 #[cfg(test)]
 mod testing;
-mod words;
 
 pub use call::Connection;
 

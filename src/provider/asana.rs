@@ -21,12 +21,12 @@ use self::feed::{Place, Stream};
 use self::wire::{Enveloped, Named, Project, Read, Task};
 use super::call::{Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
-use super::words as text;
 use super::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderError, Requests, Sink, Write, finding};
 use crate::clock::earlier;
 use crate::model::{
     Assignees, Change, FieldPolicy, Item, ItemKey, ProjectGid, Rules, Side, Status, TaskGid, Timestamp,
 };
+use crate::text;
 
 /// Objects on a page; Asana allows 1 to 100.
 const PAGE: usize = 100;

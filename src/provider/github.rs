@@ -21,10 +21,10 @@ use serde_json::{Map, Value, json};
 use self::wire::{Issue, Repo};
 use super::call::{About, Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
-use super::words as text;
 use super::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderError, Requests, Sink, Write, finding};
 use crate::clock::{earlier, later, lock};
 use crate::model::{Assignees, Change, IssueRef, Item, ItemKey, RepoName, Rules, Side, Status, Timestamp};
+use crate::text;
 
 /// Issues on a page; GitHub caps at 100.
 const PAGE: usize = 100;
