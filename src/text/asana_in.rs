@@ -2,7 +2,8 @@
 //!
 //! The set of tags is declared open-ended by Asana: what is not known here gives its words.
 
-use super::doc::{Builder, CODE, EM, Line, STRIKE, STRONG, UNDERLINE};
+use super::build::Builder;
+use super::doc::{CODE, EM, Line, STRIKE, STRONG, UNDERLINE};
 use super::link::{self, Object, Thing};
 use super::markup::{self, Token};
 use crate::model::{People, Side};
@@ -171,9 +172,5 @@ impl Reader<'_> {
 
 /// Names of tags are case-sensitive in Asana; others are read all the same.
 fn lower(name: &str) -> std::borrow::Cow<'_, str> {
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        name.to_ascii_lowercase().into()
-    } else {
-        name.into()
-    }
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
 }

@@ -109,7 +109,11 @@ impl Writer<'_> {
                     self.html.push_str("<a href=\"");
                     escape(url, &mut self.html);
                     // Asana would otherwise put its own words in place of these.
-                    self.html.push_str(if Object::at(url).is_some() { "\" data-asana-dynamic=\"false\">" } else { "\">" });
+                    self.html.push_str(if Object::at(url).is_some() {
+                        "\" data-asana-dynamic=\"false\">"
+                    } else {
+                        "\">"
+                    });
                 }
             }
             self.restyle(open, span.style);

@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use super::doc::{self, Kind, Line, Piece, Said, Span};
+use super::doc::{Kind, Line, Piece, Said, Span};
+use super::settle::settle;
 use super::{asana_in, asana_out, clean, from_asana, link, markdown_in, markdown_out, render, unbroken};
 use crate::model::{Date, Marker, People, Side};
 
@@ -249,8 +250,8 @@ pub fn split_tracker(html: &str, people: &People) -> Split {
         }
         lines.extend(below);
     }
-    let body = doc::settle(lines, people, false, |_, _| 0..0);
-    let footer = doc::settle(footer, people, false, |_, _| 0..0);
+    let body = settle(lines, people, false, |_, _| 0..0);
+    let footer = settle(footer, people, false, |_, _| 0..0);
     Split { body: render(body, people), footer: Some(render(footer, people)), marker: Some(marker) }
 }
 
@@ -320,7 +321,16 @@ mod tests {
 
     #[test]
     fn a_forge_text_parts_as_it_was_joined_whatever_an_editor_does_at_its_ends() {
-        let bodies = ["", "text", "a\n\nb  \nc", "```\nopen fence", "---\n\n---", "> quote\n- list", "text <!-- open", "x\n<!-- evenkeel -->\ny"];
+        let bodies = [
+            "",
+            "text",
+            "a\n\nb  \nc",
+            "```\nopen fence",
+            "---\n\n---",
+            "> quote\n- list",
+            "text <!-- open",
+            "x\n<!-- evenkeel -->\ny",
+        ];
         for body in bodies {
             let text = forge(body);
             let raw = join_forge(body, Some(&text));
@@ -380,7 +390,17 @@ mod tests {
     fn a_task_parts_as_it_was_joined_and_keeps_what_was_written_below() {
         let people = People::default();
         let text = footer(Side::Tracker, "", &issue_footer(), &of_issue()).expect("always");
-        let bodies = ["", "text", "a\n\nb", "```\nopen fence", "- list\n  - deeper", "> quote", "# head", "| a |\n|---|\n| b |", "<details>\nx"];
+        let bodies = [
+            "",
+            "text",
+            "a\n\nb",
+            "```\nopen fence",
+            "- list\n  - deeper",
+            "> quote",
+            "# head",
+            "| a |\n|---|\n| b |",
+            "<details>\nx",
+        ];
         for body in bodies {
             let html = join_tracker(body, Some(&text), &people);
             let shown = view(Side::Tracker, body, &people);

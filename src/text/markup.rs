@@ -85,7 +85,8 @@ fn until<'t>(text: &'t str, end: &str, from: usize) -> Found<'t> {
 /// A start tag; a bracket inside a quoted value does not end it.
 fn start_tag(text: &str) -> Found<'_> {
     let bytes = text.as_bytes();
-    let name_end = 1 + bytes[1..].iter().position(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).unwrap_or(0);
+    let name_end =
+        1 + bytes[1..].iter().position(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).unwrap_or(0);
     let mut quote = None;
     let mut after_equals = false;
     for (at, byte) in bytes.iter().enumerate().skip(name_end) {

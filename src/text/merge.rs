@@ -214,14 +214,7 @@ fn rising(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
 }
 
 /// Adds the edits between two gaps; a gap beyond the bound is one edit, which is coarse but right.
-fn exact(
-    hunks: &mut Vec<Hunk>,
-    head: usize,
-    old: &[u32],
-    old_gap: Range<usize>,
-    new: &[u32],
-    new_gap: Range<usize>,
-) {
+fn exact(hunks: &mut Vec<Hunk>, head: usize, old: &[u32], old_gap: Range<usize>, new: &[u32], new_gap: Range<usize>) {
     let place = |range: Range<usize>, offset: usize| range.start + offset..range.end + offset;
     if old_gap.is_empty() && new_gap.is_empty() {
         return;
@@ -235,7 +228,9 @@ fn exact(
     let (mut old_at, mut new_at) = (old_gap.start, new_gap.start);
     let ops = similar::capture_diff_slices(Algorithm::Myers, &old[old_gap.clone()], &new[new_gap.clone()]);
     let equal = ops.into_iter().filter_map(|op| match op {
-        DiffOp::Equal { old_index, new_index, len } => Some((old_gap.start + old_index, new_gap.start + new_index, len)),
+        DiffOp::Equal { old_index, new_index, len } => {
+            Some((old_gap.start + old_index, new_gap.start + new_index, len))
+        }
         _ => None,
     });
     for (old_start, new_start, length) in equal.chain([(old_gap.end, new_gap.end, 0)]) {
@@ -270,7 +265,8 @@ mod tests {
 
     /// Few different lines, so that texts share many.
     fn text() -> impl Strategy<Value = String> {
-        prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "", "dd"]), 0..9).prop_map(|lines| lines.join("\n"))
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "", "dd"]), 0..9)
+            .prop_map(|lines| lines.join("\n"))
     }
 
     fn clean(base: &str, tracker: &str, forge: &str) -> String {

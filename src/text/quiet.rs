@@ -13,7 +13,8 @@ pub(super) fn calls(before: &str, next: char) -> bool {
     let mut back = before.bytes().rev();
     match back.next() {
         Some(b'@') => {
-            next.is_ascii_alphanumeric() && !back.next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            next.is_ascii_alphanumeric()
+                && !back.next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         }
         Some(b'#') => next.is_ascii_digit(),
         Some(b'-') => {
