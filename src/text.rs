@@ -12,8 +12,10 @@
 
 mod asana_in;
 mod asana_out;
+mod build;
 mod doc;
 mod footer;
+mod inline;
 mod lens;
 mod link;
 mod markdown_in;
@@ -21,6 +23,7 @@ mod markdown_out;
 mod markup;
 mod merge;
 mod quiet;
+mod settle;
 mod title;
 
 use std::borrow::Cow;

@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use super::doc::{self, Kind, Line, Piece, Said, Span};
+use super::doc::{Kind, Line, Piece, Said, Span};
+use super::settle::settle;
 use super::{asana_in, asana_out, clean, from_asana, link, markdown_in, markdown_out, render, unbroken};
 use crate::model::{Date, Marker, People, Side};
 
@@ -249,8 +250,8 @@ pub fn split_tracker(html: &str, people: &People) -> Split {
         }
         lines.extend(below);
     }
-    let body = doc::settle(lines, people, false, |_, _| 0..0);
-    let footer = doc::settle(footer, people, false, |_, _| 0..0);
+    let body = settle(lines, people, false, |_, _| 0..0);
+    let footer = settle(footer, people, false, |_, _| 0..0);
     Split { body: render(body, people), footer: Some(render(footer, people)), marker: Some(marker) }
 }
 

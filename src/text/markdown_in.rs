@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
 
-use super::doc::{Builder, CODE, EM, Kind, Line, STRIKE, STRONG, UNDERLINE};
+use super::build::Builder;
+use super::doc::{CODE, EM, Kind, Line, STRIKE, STRONG, UNDERLINE};
 use super::link;
 use super::markup::{self, Token};
 use crate::model::People;
@@ -148,13 +149,15 @@ impl Reader<'_> {
         match tag {
             Tag::Paragraph => self.block_ended(),
             Tag::Heading { level, .. } => {
-                self.builder.at(self.lines(range));
+                // An underline is a line of its own.
+                let lines = self.lines(range);
+                self.builder.block((lines.len() > 1).then_some(lines));
                 self.builder.open_heading(level != HeadingLevel::H1);
             }
             Tag::BlockQuote(_) => self.builder.open_quote(),
-            Tag::CodeBlock(kind) => {
+            Tag::CodeBlock(_) => {
                 let lines = self.lines(range);
-                self.builder.block(matches!(kind, CodeBlockKind::Fenced(_)).then_some(lines));
+                self.builder.block(Some(lines));
                 self.builder.open_code();
                 self.code = true;
             }
@@ -177,9 +180,9 @@ impl Reader<'_> {
             Tag::Emphasis => self.builder.style(EM, true),
             Tag::Strong => self.builder.style(STRONG, true),
             Tag::Strikethrough => self.builder.style(STRIKE, true),
-            Tag::Link { dest_url, link_type, .. } if link_type != LinkType::Email && !self.builder.in_link() => {
-                self.builder.link(link::normal(&dest_url));
-            }
+            // An e-mail address is linked by both services by itself.
+            Tag::Link { link_type: LinkType::Email, .. } => {}
+            Tag::Link { dest_url, .. } if !self.builder.in_link() => self.builder.link(link::normal(&dest_url)),
             Tag::Image { dest_url, .. } => {
                 let link = link::normal(&dest_url).filter(|_| !self.builder.in_link());
                 let linked = link.is_some();
@@ -201,6 +204,7 @@ impl Reader<'_> {
             TagEnd::Heading(_) => {
                 self.close_raw();
                 self.builder.close_heading();
+                self.builder.block(None);
             }
             TagEnd::BlockQuote(_) => self.builder.close_quote(),
             TagEnd::CodeBlock => {
@@ -226,11 +230,9 @@ impl Reader<'_> {
             TagEnd::Emphasis => self.builder.style(EM, false),
             TagEnd::Strong => self.builder.style(STRONG, false),
             TagEnd::Strikethrough => self.builder.style(STRIKE, false),
-            TagEnd::Link
-                // A raw link around it stays open.
-                if !self.tags.contains(&Raw::Link) => {
-                    self.builder.link(None);
-                }
+            // A raw link around it stays open.
+            TagEnd::Link if self.tags.contains(&Raw::Link) => {}
+            TagEnd::Link => self.builder.link(None),
             TagEnd::Image => {
                 if let Some((linked, words)) = self.picture.take() {
                     if !words {
