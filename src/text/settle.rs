@@ -104,18 +104,27 @@ fn same_flow(one: Kind, other: Kind) -> bool {
     std::mem::discriminant(&one) == std::mem::discriminant(&other) && !matches!(one, Kind::Heading { .. } | Kind::Rule)
 }
 
+/// With which the one character begins that `quiet` puts into words.
+const HUSH_FIRST_BYTE: u8 = 0xE2;
+
 /// The spans of a line in normal form: links that say only themselves told apart, addresses found, no style or
 /// link on white space at its edge, nothing empty, equal neighbours joined.
-fn tidy(spans: Vec<Span>, people: &People, mentions: bool) -> Vec<Span> {
-    let mut spans: Vec<Span> = spans
-        .into_iter()
-        .map(|mut span| {
-            if matches!(&span.piece, Piece::Text(text) if text.chars().all(char::is_whitespace)) {
-                span.style &= !CODE;
-            }
-            span
-        })
-        .collect();
+fn tidy(mut spans: Vec<Span>, people: &People, mentions: bool) -> Vec<Span> {
+    // Most lines are nothing but words.
+    if let [Span { style: 0, link: None, piece: Piece::Text(text) }] = spans.as_mut_slice()
+        && !text.bytes().any(|byte| matches!(byte, b'/' | b'@') || byte == HUSH_FIRST_BYTE)
+    {
+        text.truncate(text.trim_end().len());
+        if text.is_empty() {
+            spans.clear();
+        }
+        return spans;
+    }
+    for span in &mut spans {
+        if matches!(&span.piece, Piece::Text(text) if text.chars().all(char::is_whitespace)) {
+            span.style &= !CODE;
+        }
+    }
     if spans.iter().any(|span| span.link.is_some()) {
         spans = plain_links(spans, people);
     }

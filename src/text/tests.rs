@@ -369,3 +369,278 @@ fn what_stands_beside_an_edited_word_stays_rich() {
         assert_eq!(put(Side::Tracker, rich, &edited, &people), wanted, "{shown}");
     }
 }
+
+#[test]
+fn the_tracker_shows_the_nearest_thing() {
+    let people = people();
+    let table = [
+        ("# A\n## B\n### C\n###### D", "# A\n\n## B\n\n## C\n\n## D"),
+        ("Title\n===\nx", "# Title\n\nx"),
+        ("- [ ] a\n- [x] b\n- [X] c", "- [ ] a\n- [x] b\n- [x] c"),
+        ("| a | *b* |\n|---|:-:|\n| c \\| d | `e` |", "a | _b_\nc | d | `e`"),
+        ("![alt](https://x.io/i.png) ![](https://x.io/j.png)", "[alt](https://x.io/i.png) [image](https://x.io/j.png)"),
+        ("[![badge](https://x.io/b.svg)](https://x.io)", "[badge](https://x.io)"),
+        ("[rel](docs/a.md) [js](javascript:x)", "rel js"),
+        ("[t](https://x.io \"title\") [r]\n\n[r]: https://x.io/r", "[t](https://x.io) [r](https://x.io/r)"),
+        ("a <!-- gone --> b\n\n<!--\ngone\n-->\nc", "a &nbsp;b\n\nc"),
+        ("<details>\n<summary>Log</summary>\n\nbody\n</details>", "Log\n\nbody"),
+        (
+            "x<br>y<br/>z <kbd>Ctrl</kbd> <b>bold</b> <img src=\"https://x.io/i.png\" alt=\"pic\">",
+            "x\ny\nz `Ctrl` **bold** [pic](https://x.io/i.png)",
+        ),
+        ("hard  \nbreak\\\nand soft\nbreak", "hard\nbreak\nand soft\nbreak"),
+        ("*a\nb*", "_a_\n_b_"),
+        ("```rust\nfn a() {}\n```\n\n    indented", "```\nfn a() {}\n```\n\n```\nindented\n```"),
+        ("- a\n\n      code\n- > q\n- # h", "- a\n\n  `code`\n- \\> q\n- **h**"),
+        ("> a\n>\n> - b\n>   1. c\n>\n> > d", "> a\n>\n> • b\n> 1\\. c\n>\n> \\> d"),
+        ("3. c\n4. d", "1. c\n2. d"),
+        ("* a\n* * *\n+ b", "- a\n\n---\n\n- b"),
+        ("- a\n\n  second\n\n- b\n  - c", "- a\n\n  second\n- b\n  - c"),
+        ("&copy; &amp; &lt;x&gt; \\*", "© & \\<x> \\*"),
+        ("a&nbsp;&nbsp;b", "a &nbsp;b"),
+        ("<https://x.io/a_b> https://x.io/*x* <me@x.io>", "https://x.io/a_b <https://x.io/*x*> me@x.io"),
+        ("see https://app.asana.com/0/1/77 now", "see [Asana task](https://app.asana.com/0/0/77/f) now"),
+        ("[own](https://app.asana.com/0/1/77)", "[own](https://app.asana.com/0/1/77)"),
+        ("", ""),
+        ("<!-- only -->", ""),
+        ("a\u{0}b\r\nc\u{b}", "ab\nc"),
+    ];
+    for (markdown, wanted) in table {
+        assert_eq!(view(Side::Tracker, markdown, &people), wanted, "{markdown}");
+    }
+}
+
+#[test]
+fn what_asana_expands_or_renames_reads_the_same() {
+    let people = people();
+    let expanded = [
+        (
+            "<a data-asana-gid=\"501\"/>",
+            "<a href=\"https://app.asana.com/0/profile/501\" data-asana-accessible=\"true\" data-asana-dynamic=\"true\" data-asana-type=\"user\" data-asana-gid=\"501\">@Alice Renamed</a>",
+        ),
+        (
+            "<a href=\"https://app.asana.com/0/0/77/f\" data-asana-gid=\"77\"/>",
+            "<a href=\"https://app.asana.com/1/5/project/9/task/77\" data-asana-accessible=\"false\" data-asana-dynamic=\"true\" data-asana-type=\"task\" data-asana-gid=\"77\">Private Link</a>",
+        ),
+        (
+            "https://app.asana.com/0/9/77",
+            "<a href=\"https://app.asana.com/0/9/77\" data-asana-dynamic=\"true\" data-asana-type=\"task\" data-asana-gid=\"77\">New *name*</a>",
+        ),
+        (
+            "<a href=\"https://app.asana.com/0/profile/999\" data-asana-gid=\"999\"/>",
+            "<a href=\"https://app.asana.com/0/999/999\" data-asana-dynamic=\"true\" data-asana-type=\"user\" data-asana-gid=\"999\">@Zoe</a>",
+        ),
+        ("https://x.io/a", "<a href=\"https://x.io/a\">https://x.io/a</a>"),
+        ("www.x.io me@x.io", "<a href=\"http://www.x.io\">www.x.io</a> <a href=\"mailto:me@x.io\">me@x.io</a>"),
+        (
+            "<img data-asana-gid=\"5\"/>",
+            "<img src=\"https://s3/x?sig=1\" data-asana-type=\"attachment\" data-asana-gid=\"5\" style=\"w\"/>",
+        ),
+    ];
+    for (sent, read) in expanded {
+        let sent = format!("<body>a {sent} b</body>");
+        let read = format!("<body>a {read} b</body>");
+        assert_eq!(from_asana(&sent, &people), from_asana(&read, &people), "{read}");
+    }
+}
+
+#[test]
+fn a_mention_crosses_only_where_the_people_map_allows_it() {
+    let people = people();
+    let user = |gid: &str| format!("<body>hi <a data-asana-type=\"user\" data-asana-gid=\"{gid}\">@X</a>, ok</body>");
+    assert_eq!(from_asana(&user("501"), &people), "hi @alice, ok");
+    assert_eq!(from_asana(&user("502"), &people), "hi [Bob Q](https://app.asana.com/0/profile/502), ok");
+    assert_eq!(from_asana(&user("503"), &people), "hi [Asana user](https://app.asana.com/0/profile/503), ok");
+    assert_eq!(to_asana("hi @Alice, ok", &people), "<body>hi <a data-asana-gid=\"501\"/>, ok</body>");
+    assert_eq!(to_asana("hi @bob-q @carol, `@alice`", &people), "<body>hi @bob-q @carol, <code>@alice</code></body>");
+    for gid in ["501", "502", "503"] {
+        let markdown = from_asana(&user(gid), &people);
+        assert!(to_asana(&markdown, &people).contains(&format!("data-asana-gid=\"{gid}\"")), "{markdown}");
+    }
+    // Typed, not mentioned; stuck to a word; part of a team's name.
+    assert_eq!(from_asana("<body>hi @alice</body>", &people), "hi @\u{200b}alice");
+    assert_eq!(to_asana("hi @\u{200b}alice", &people), "<body>hi @alice</body>");
+    assert_eq!(
+        from_asana("<body>x<a data-asana-gid=\"501\"/>y</body>", &people),
+        "x[Alice](https://app.asana.com/0/profile/501)y"
+    );
+    assert_eq!(to_asana("@alice/team me@alice", &people), "<body>@alice/team me@alice</body>");
+    // A person on the forge who mentions somebody keeps the mention, whatever the tracker shows.
+    let rich = "ask @carol\nand @alice";
+    let edited = view(Side::Tracker, rich, &people).replace("ask", "please ask");
+    assert_eq!(put(Side::Tracker, rich, &edited, &people), "please ask @carol\nand @alice");
+}
+
+#[test]
+fn broken_documents_give_their_words() {
+    for (broken, wanted) in [
+        ("<body>a <b>bold", "a **bold**"),
+        ("no body & <i>x</i> &unknown; &#x41;", "no body & _x_ \\&unknown; A"),
+        ("<body>1 < 2 <a href=\"x</body>", "1 < 2 \\<a href=\"x\\</body>"),
+        ("", ""),
+        ("<body></li></ul>x</h1></body>", "x"),
+        ("<body><ul><ul><li>deep</li></ul></ul></body>", "- deep"),
+        ("<body><h1>a\nb</h1></body>", "# a b"),
+        ("<body>&#0;&#13;x&#x1F;</body>", "x"),
+    ] {
+        assert_eq!(from_asana(broken, &people()), wanted, "{broken}");
+    }
+}
+
+#[test]
+fn titles_are_one_line_and_keep_their_hidden_tail() {
+    let table =
+        [("a\n b\t c ", "a b c"), ("", NO_TITLE), (" \u{200b}\n", NO_TITLE), ("x\u{7}y", "xy"), ("\u{a0}é", "é")];
+    for (text, wanted) in table {
+        assert_eq!(canonical_title(text), wanted);
+        assert_eq!(canonical_title(wanted), wanted);
+    }
+    let long: String = std::iter::repeat_n("é1 ", 200).collect();
+    let long = canonical_title(&long);
+    let shown = view_title(Side::Forge, &long);
+    assert_eq!(shown.chars().count(), TITLE_CHARS_MAX);
+    assert!(shown.ends_with('…'));
+    assert_eq!(view_title(Side::Forge, &shown), shown);
+    assert_eq!(view_title(Side::Tracker, &long), long);
+    assert_eq!(put_title(Side::Forge, &long, &shown), long);
+    let edited = shown.replacen("é1", "Z", 1);
+    let put = put_title(Side::Forge, &long, &edited);
+    assert_eq!(put, long.replacen("é1", "Z", 1));
+    assert_eq!(put_title(Side::Forge, &long, "new"), "new");
+    assert_eq!(put_title(Side::Forge, "short", "short…"), "short…");
+    let exact = "x".repeat(TITLE_CHARS_MAX);
+    assert_eq!(view_title(Side::Forge, &exact), exact);
+}
+
+#[test]
+fn a_body_too_long_for_the_forge_is_cut_and_nothing_hidden_is_lost() {
+    let people = people();
+    let line = "a line of words with é in it\n";
+    let fits = canonical(&"x".repeat(BODY_CHARS_MAX));
+    assert_eq!(view(Side::Forge, &fits, &people), fits);
+    for rich in [canonical(&line.repeat(4_000)), "é".repeat(70_000), format!("{}\nend", "x ".repeat(50_000))] {
+        let shown = view(Side::Forge, &rich, &people);
+        assert!(shown.chars().count() <= BODY_CHARS_MAX - 2_000 && shown.ends_with(CONTINUES));
+        assert_eq!(view(Side::Forge, &shown, &people), shown);
+        assert_eq!(put(Side::Forge, &rich, &shown, &people), rich);
+        let edited = format!("Q{}", &shown[shown.chars().next().map_or(0, char::len_utf8)..]);
+        let put_back = put(Side::Forge, &rich, &edited, &people);
+        assert_eq!(put_back.chars().count(), rich.chars().count());
+        assert_eq!(view(Side::Forge, &put_back, &people), edited);
+        // The notice taken away, words below it, everything replaced.
+        let without = shown.trim_end_matches(CONTINUES).trim_end();
+        assert_eq!(put(Side::Forge, &rich, without, &people), rich);
+        assert_eq!(put(Side::Forge, &rich, &format!("{shown}\n\nmore"), &people), format!("{rich}\n\nmore"));
+        assert_eq!(put(Side::Forge, &rich, "obsolete", &people), "obsolete");
+    }
+}
+
+#[test]
+fn nesting_and_length_cost_neither_stack_nor_sense() {
+    let people = people();
+    let units = [
+        "<b>",
+        "<ul><li>",
+        "<blockquote>",
+        "<a href=\"https://x.io\">",
+        "</ul>",
+        "&amp;",
+        "> ",
+        "- ",
+        "[",
+        "![",
+        "[a](",
+        "*",
+        "_a ",
+        "`",
+        "<!--",
+        "<a ",
+        "|",
+        "://",
+        "https://x.io ",
+        "@a ",
+        "\\",
+        "<details>\n",
+        "- a\n",
+        "> a\n",
+        "a\n===\n",
+        "#1",
+        "\t",
+        " \n",
+        "<li>x</li>",
+    ];
+    for unit in units {
+        let text = unit.repeat(20_000 / unit.len());
+        let markdown = from_asana(&format!("<body>{text}</body>"), &people);
+        assert_eq!(from_asana(&to_asana(&markdown, &people), &people), markdown, "{unit}");
+        let shown = view(Side::Tracker, &text, &people);
+        assert_eq!(view(Side::Tracker, &shown, &people), shown, "{unit}");
+        let edited = view(Side::Tracker, &format!("first\n{shown}\nlast"), &people);
+        let rich = put(Side::Tracker, &text, &edited, &people);
+        assert_eq!(view(Side::Tracker, &rich, &people), edited, "{unit}");
+        assert!(split_forge(&text).marker.is_none());
+    }
+}
+
+/// What GitHub would notify or refer to in a text: calls outside of code.
+fn calls(markdown: &str) -> Vec<String> {
+    use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut words = String::new();
+    let mut silent = 0;
+    for event in Parser::new_ext(markdown, options) {
+        match event {
+            Event::Start(Tag::CodeBlock(_) | Tag::Link { .. }) => silent += 1,
+            Event::End(TagEnd::CodeBlock | TagEnd::Link) => silent -= 1,
+            Event::Text(text) if silent == 0 => words.push_str(&text),
+            _ => words.push(' '),
+        }
+    }
+    // Addresses are linked whole.
+    let words: Vec<&str> = words.split_whitespace().filter(|word| !word.contains("://")).collect();
+    let words = words.join(" ");
+    let signs: Vec<(usize, char)> = words.char_indices().collect();
+    signs
+        .windows(2)
+        .filter(|pair| quiet::calls(&words[..pair[1].0], pair[1].1))
+        .map(|pair| words[pair[0].0..].chars().take(12).collect())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1_000), ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_from_the_tracker_calls_anybody(html in asana_html()) {
+        let found = calls(&from_asana(&html, &people()));
+        prop_assert!(found.iter().all(|call| call.starts_with("@alice")), "{found:?}");
+        if !html.contains("501") {
+            prop_assert!(found.is_empty(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_part_from_their_footers_as_they_were(markdown in markdown(), crlf in any::<bool>()) {
+        let people = people();
+        let told = Footer {
+            partner: "acme/app#17".into(),
+            url: "https://github.com/acme/app/issues/17".into(),
+            due: None,
+            full_title: Some("- *x* @y".into()),
+            body_cut: true,
+        };
+        let task = crate::model::Marker::naming("asana:1".parse().expect("a key"));
+        let text = footer(Side::Forge, &markdown, &told, &task).expect("room");
+        let raw = join_forge(&markdown, Some(&text));
+        let raw = if crlf { raw.replace('\n', "\r\n") } else { raw };
+        let split = split_forge(&raw);
+        prop_assert_eq!((split.body, split.footer, split.marker), (markdown.clone(), Some(text), Some(task)));
+        let issue = crate::model::Marker::naming("github:acme/app#17".parse().expect("a key"));
+        let text = footer(Side::Tracker, &markdown, &told, &issue).expect("always");
+        let html = join_tracker(&markdown, Some(&text), &people);
+        accepted_by_asana(&html);
+        let split = split_tracker(&html, &people);
+        prop_assert_eq!(split.body, view(Side::Tracker, &markdown, &people));
+        prop_assert_eq!((split.footer, split.marker), (Some(text), Some(issue)));
+    }
+}
