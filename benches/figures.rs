@@ -7,12 +7,13 @@
 #![allow(clippy::print_stdout, reason = "the figures are the output")]
 #![allow(clippy::panic, reason = "a benchmark ends by panicking")]
 
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evenkeel::clock::{Clock, Stop, VirtualClock};
+use evenkeel::clock::{Clock, Stop, SystemClock, VirtualClock};
 use evenkeel::config::{DatabaseUrl, Network, Patience, Secret};
 use evenkeel::engine::{Engine, PassOptions, Quiet, Wake};
 use evenkeel::model::{
@@ -36,6 +37,7 @@ fn main() {
         ["sweep", count, path] => sweep(count.parse().expect("a count"), Path::new(path)),
         ["idle", count, path] => idle(count.parse().expect("a count"), Path::new(path)),
         ["import", count] => import(count.parse().expect("a count")),
+        ["binary"] => binary(),
         other => panic!("no figure {other:?}; say nothing for all of them"),
     }
 }
@@ -261,22 +263,54 @@ fn import(count: u64) {
     );
 }
 
-/// The program's size, and how long it takes from its start to its first answer.
+/// The program's size, and how long the service takes from its start until it says that it is ready.
 fn binary() {
     let path = env!("CARGO_BIN_EXE_evenkeel");
     let size = std::fs::metadata(path).expect("the binary").len();
     #[allow(clippy::cast_precision_loss, reason = "a size in MiB")]
     let mib = size as f64 / f64::from(1 << 20);
+    let sandbox = Sandbox::new(Arc::new(SystemClock), 5);
+    let project = sandbox.asana().project("Website");
+    let repo = sandbox.github().repository(&"acme/app".parse().expect("a name"));
+    let served = sandbox.serve().expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("notify");
+    let notices = UnixDatagram::bind(&socket).expect("a socket");
+    notices.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
     let mut times: Vec<Duration> = (0..20)
         .map(|_| {
             let from = Instant::now();
-            let status = Command::new(path).arg("--version").stdout(Stdio::null()).status();
-            assert!(status.is_ok_and(|status| status.success()));
-            from.elapsed()
+            let mut service = Command::new(path)
+                .arg("run")
+                .current_dir(folder.path())
+                .env_clear()
+                .env("ASANA_PAT", &project.token)
+                .env("ASANA_PROJECT_GID", project.gid.as_str())
+                .env("ASANA_BASE_URL", &served.base_urls.tracker)
+                .env("GITHUB_TOKEN", &repo.token)
+                .env("GITHUB_REPO", repo.name.as_str())
+                .env("GITHUB_BASE_URL", &served.base_urls.forge)
+                .env("NOTIFY_SOCKET", &socket)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the service starts");
+            let mut notice = [0; 256];
+            loop {
+                let length = notices.recv(&mut notice).expect("the service is ready within its time");
+                if String::from_utf8_lossy(&notice[..length]).contains("READY=1") {
+                    break;
+                }
+            }
+            let ready = from.elapsed();
+            service.kill().and_then(|()| service.wait()).expect("it ends");
+            ready
         })
         .collect();
     times.sort();
-    println!("binary: {mib:.2} MiB, `--version` in {:.1} ms (median of 20)", times[10].as_secs_f64() * 1e3);
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    println!("binary: {mib:.2} MiB");
+    println!("start to ready: median {:.1} ms, worst {:.1} ms of 20", millis(times[10]), millis(times[19]));
 }
 
 /// CPU seconds of this process so far (user and system), as the kernel counts them.
