@@ -183,6 +183,7 @@ fn the_tracker_shows_the_nearest_thing() {
         ("", ""),
         ("<!-- only -->", ""),
         ("a\u{0}b\r\nc\u{b}", "ab\nc"),
+        ("a&#10;b&#1;c&#xFFFE;d &#13; [x](https://x.io/&#1;y)", "a bcd &nbsp;&nbsp;[x](https://x.io/%01y)"),
     ];
     for (markdown, wanted) in table {
         assert_eq!(view(Side::Tracker, markdown, &people), wanted, "{markdown}");
