@@ -154,8 +154,11 @@ fn plain_words(html: &str) -> Option<String> {
             b'.' | b',' | b'?' | b'!' | b'(' | b')' | b'\'' | b'"' | b';' | b'%' => before != b'\n',
             b'-' => before.is_ascii_alphanumeric(),
             b':' | b'/' => before != b'\n' && before != b':',
-            // Letters of two bytes, and of three bytes in the blocks that hold no spaces or controls.
+            // Letters of two bytes; of three, Chinese and Japanese ones; dashes, typographic quotes and dots. No
+            // space and no control character is among them.
             0xC3..=0xD9 => rest.next().is_some(),
+            0xE4..=0xE9 => rest.next().is_some() && rest.next().is_some(),
+            0xE2 => rest.next() == Some(0x80) && matches!(rest.next(), Some(0x90..=0xA6)),
             _ => return None,
         };
         if !plain {

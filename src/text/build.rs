@@ -237,8 +237,22 @@ impl Builder {
         self.link = link;
     }
 
-    /// Words, without line ends.
+    /// Words. Line ends in them, which only entities can bring, become spaces; what XML forbids is left out.
     pub(super) fn words(&mut self, words: &str) {
+        if words.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0xEF) {
+            let words: String = words
+                .chars()
+                .map(|sign| if matches!(sign, '\n' | '\r') { ' ' } else { sign })
+                .filter(|sign| !super::forbidden(*sign))
+                .collect();
+            self.clean_words(&words);
+        } else {
+            self.clean_words(words);
+        }
+    }
+
+    /// Words without line ends or forbidden characters.
+    fn clean_words(&mut self, words: &str) {
         if words.is_empty() {
             return;
         }

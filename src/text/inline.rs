@@ -164,7 +164,15 @@ impl Inline<'_> {
                 next => next.is_none_or(char::is_whitespace),
             }
         });
-        let plain = url.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:.?=&#%+,;-@".contains(&byte));
+        let bytes = url.as_bytes();
+        let plain = bytes.iter().enumerate().all(|(at, byte)| match byte {
+            // Between letters or digits it is no emphasis.
+            b'_' => {
+                let beside = [at.wrapping_sub(1), at + 1];
+                beside.iter().all(|at| bytes.get(*at).is_some_and(u8::is_ascii_alphanumeric))
+            }
+            byte => byte.is_ascii_alphanumeric() || b"/:.?=&#%+,;-@".contains(byte),
+        });
         let bare = plain
             && ends
             && self.spans[at].style == 0

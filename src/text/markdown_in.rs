@@ -18,6 +18,9 @@ pub(super) const TICKED: &str = "☑ ";
 /// Raw tags open at once; more are not followed, so that closing one stays cheap.
 const RAW_TAGS_MAX: usize = 100;
 
+/// How far back the beginning of an address is looked for; a longer one is read as Markdown.
+const ADDRESS_BYTES_MAX: usize = 500;
+
 /// The lines of a Markdown text that has LF line ends, each with its place in it.
 pub(super) fn read(markdown: &str, people: &People) -> Vec<Line> {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
@@ -33,6 +36,7 @@ pub(super) fn read(markdown: &str, people: &People) -> Vec<Line> {
         cells: 0,
         picture: None,
         tags: Vec::new(),
+        literal: Vec::new(),
     };
     for (event, range) in Parser::new_ext(markdown, options).into_offset_iter() {
         reader.event(event, range);
@@ -82,6 +86,8 @@ struct Reader<'t> {
     picture: Option<(bool, bool)>,
     /// Tags opened by raw HTML and not yet closed, which end with the block at the latest.
     tags: Vec<Raw>,
+    /// For each open emphasis how many of its signs are words.
+    literal: Vec<usize>,
 }
 
 /// What a raw tag opened.
@@ -177,9 +183,9 @@ impl Reader<'_> {
                 }
                 self.cells += 1;
             }
-            Tag::Emphasis => self.builder.style(EM, true),
-            Tag::Strong => self.builder.style(STRONG, true),
-            Tag::Strikethrough => self.builder.style(STRIKE, true),
+            Tag::Emphasis => self.emphasis(EM, range),
+            Tag::Strong => self.emphasis(STRONG, range),
+            Tag::Strikethrough => self.emphasis(STRIKE, range),
             // An e-mail address is linked by both services by itself.
             Tag::Link { link_type: LinkType::Email, .. } => {}
             Tag::Link { dest_url, .. } if !self.builder.in_link() => self.builder.link(link::normal(&dest_url)),
@@ -227,9 +233,9 @@ impl Reader<'_> {
                 self.builder.block(None);
             }
             TagEnd::TableHead | TagEnd::TableRow => self.block_ended(),
-            TagEnd::Emphasis => self.builder.style(EM, false),
-            TagEnd::Strong => self.builder.style(STRONG, false),
-            TagEnd::Strikethrough => self.builder.style(STRIKE, false),
+            TagEnd::Emphasis => self.emphasis_ended(EM, range),
+            TagEnd::Strong => self.emphasis_ended(STRONG, range),
+            TagEnd::Strikethrough => self.emphasis_ended(STRIKE, range),
             // A raw link around it stays open.
             TagEnd::Link if self.tags.contains(&Raw::Link) => {}
             TagEnd::Link => self.builder.link(None),
@@ -246,6 +252,51 @@ impl Reader<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Emphasis begins, unless its signs stand inside an address: there GitHub takes them as they are.
+    fn emphasis(&mut self, style: u8, range: &Range<usize>) {
+        let signs = match style {
+            _ if !self.in_address(range.start) => 0,
+            STRONG => 2,
+            STRIKE if self.markdown[range.start..].starts_with("~~") => 2,
+            _ => 1,
+        };
+        if signs > 0 {
+            self.builder.at(self.lines(&(range.start..range.start + 1)));
+            self.words(&self.markdown[range.start..range.start + signs]);
+        } else {
+            self.builder.style(style, true);
+        }
+        self.literal.push(signs);
+    }
+
+    fn emphasis_ended(&mut self, style: u8, range: &Range<usize>) {
+        match self.literal.pop() {
+            Some(signs) if signs > 0 => {
+                self.builder.at(self.lines(&(range.end - 1..range.end)));
+                self.words(&self.markdown[range.end - signs..range.end]);
+            }
+            _ => self.builder.style(style, false),
+        }
+    }
+
+    /// Whether a bare web address covers a place; one that a link leads to is none.
+    fn in_address(&self, at: usize) -> bool {
+        if self.builder.in_link() {
+            return false;
+        }
+        let bytes = self.markdown.as_bytes();
+        let from = at.saturating_sub(ADDRESS_BYTES_MAX);
+        let from = bytes[from..at]
+            .iter()
+            .rposition(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'>' | b'"'))
+            .map_or(from, |space| from + space + 1);
+        let Some(sign) = bytes[from..at].windows(3).position(|sign| sign == b"://") else { return false };
+        let before = &bytes[from..from + sign];
+        let before = before.strip_suffix(b"https").or_else(|| before.strip_suffix(b"http"));
+        before.is_some_and(|before| !before.ends_with(b"](") && !before.ends_with(b"]:"))
+            && self.markdown.get(from + sign..).is_some_and(|rest| from + sign + link::address(rest) > at)
     }
 
     fn words(&mut self, words: &str) {
