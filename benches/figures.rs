@@ -128,7 +128,7 @@ fn raw_body(item: &Populated) -> String {
     let body = text::from_asana(&item.html_notes, &rules.people);
     let Some(task) = &item.task else { return body };
     let content = Content { title: item.title.clone(), body, ..Content::default() };
-    text::join_forge(&content.body, issue_footer(task, &content, &rules.policy).as_deref())
+    text::join_forge(&content.body, issue_footer(task, &content, &content.body, &rules.policy).as_deref())
 }
 
 /// Makes a database in which every pair is linked and in step, without a single request counted.

@@ -373,6 +373,14 @@ impl Story {
                 let gid = asana.task(&self.project.gid, seed);
                 self.names.insert(w[1].clone(), ItemKey::Task(gid));
             }
+            // A task whose text has so many lines of 60 characters: more than GitHub takes.
+            "long-task" => {
+                let lines: u32 = w[2].parse().expect("a count");
+                let text: Vec<String> = (1..=lines).map(|line| format!("{line:06} {}", "words ".repeat(9))).collect();
+                let seed = TaskSeed { name: "Long".into(), html_notes: html(&text.join("\n")), ..TaskSeed::default() };
+                let gid = asana.task(&self.project.gid, seed);
+                self.names.insert(w[1].clone(), ItemKey::Task(gid));
+            }
             "issue" => {
                 let number = github.issue(&self.repo.name, IssueSeed::new(w[2].clone(), text));
                 let key = ItemKey::Issue(IssueRef { repo: self.repo.name.clone(), number });

@@ -482,7 +482,7 @@ impl Hands<'_, '_> {
         let footer = match &from.key {
             ItemKey::Task(task) => {
                 let whole = Content { title: from.content.title.clone(), due: from.content.due, ..content.clone() };
-                issue_footer(task, &whole, &self.engine.rules.policy)
+                issue_footer(task, &whole, &content.body, &self.engine.rules.policy)
             }
             ItemKey::Issue(_) => task_footer(&from.key, &from.url, &content.body),
         };

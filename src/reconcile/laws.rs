@@ -41,7 +41,7 @@ fn key(side: Side) -> ItemKey {
 
 fn item(side: Side, content: Content, minute: i64, rules: &Rules) -> Item {
     let footer = match (side, key(Side::Tracker)) {
-        (Side::Forge, ItemKey::Task(task)) => issue_footer(&task, &content, &rules.policy),
+        (Side::Forge, ItemKey::Task(task)) => issue_footer(&task, &content, &content.body, &rules.policy),
         _ => None,
     };
     Item {

@@ -16,6 +16,9 @@ use crate::model::{Date, Marker, People, Side};
 /// GitHub refuses a longer body: 422 "body is too long (maximum is 65536 characters)".
 pub const BODY_CHARS_MAX: usize = 65_536;
 
+/// Room for the marker alone and the line break before it: a gid has at most 40 digits.
+pub(super) const MARKER_CHARS: usize = 128;
+
 /// Opens a footer on the forge.
 const OPENING: &str = "<!-- evenkeel -->";
 /// Begins the visible line of a footer.

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::doc::{Kind, Line, Said, said};
-use super::footer::BODY_CHARS_MAX;
+use super::footer::{BODY_CHARS_MAX, MARKER_CHARS};
 use super::markdown_out::{Writer, parted};
 use super::merge::{difference, merge_slices};
 use super::{clean, markdown_in, view};
@@ -26,10 +26,11 @@ const FOOTER_CHARS: usize = 2_048;
 /// Changed lines that are compared one with another to find which became which; beyond, line by line in order.
 const PAIRING_MAX: usize = 400;
 
-/// What the forge can show: everything up to [`BODY_CHARS_MAX`] characters, else as [`cut`] leaves it.
+/// What the forge can show: everything that leaves room for a marker, else as [`cut`] leaves it.
 pub(super) fn forge_view(markdown: &str) -> String {
+    const ROOM: usize = BODY_CHARS_MAX - MARKER_CHARS;
     // Bytes are never fewer than characters.
-    if markdown.len() <= BODY_CHARS_MAX || markdown.chars().nth(BODY_CHARS_MAX).is_none() {
+    if markdown.len() <= ROOM || markdown.chars().nth(ROOM).is_none() {
         return markdown.to_owned();
     }
     cut(markdown, BODY_CHARS_MAX - FOOTER_CHARS)

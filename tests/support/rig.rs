@@ -132,7 +132,7 @@ impl Rig {
             let Some(task) = &item.task else { return String::new() };
             let body = text::split_tracker(&item.html_notes, &evenkeel::model::People::default()).body;
             let content = Content { title: item.title.clone(), body: body.clone(), ..Content::default() };
-            text::join_forge(&body, issue_footer(task, &content, &policy).as_deref())
+            text::join_forge(&body, issue_footer(task, &content, &content.body, &policy).as_deref())
         });
         let population = self.sandbox.populate_pairs(&self.project.gid, &self.repo.name, count, body);
         let engine = self.engine();
