@@ -96,7 +96,7 @@ fn world(count: u64, database: Option<&Path>) -> World {
         base_url: network.base_urls.forge.clone(),
         ..connection(repo.token.clone(), Pace::github(&network))
     };
-    let asana: Arc<dyn provider::Write> = Arc::new(AsanaClient::new(tracker, project.gid, &rules));
+    let asana: Arc<dyn provider::Write> = Arc::new(AsanaClient::new(tracker, project.gid.clone(), &rules));
     let github: Arc<dyn provider::Write> = Arc::new(GithubClient::new(forge, repo.name, &rules));
     let store = match database {
         Some(path) => Store::open(&DatabaseUrl::Sqlite(path.to_owned())).expect("a database"),
@@ -104,6 +104,7 @@ fn world(count: u64, database: Option<&Path>) -> World {
     };
     let engine = Engine {
         route: route(),
+        project: project.gid.clone(),
         rules,
         providers: BySide { tracker: asana, forge: github },
         store,
@@ -166,6 +167,7 @@ fn seed(count: u64, path: &Path) {
                     };
                     Some(NewLink {
                         task,
+                        project: Some(world.engine.project.clone()),
                         issue: issue.clone(),
                         repo_id: *repo_id,
                         issue_id: *id,

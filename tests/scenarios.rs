@@ -137,6 +137,7 @@ impl Story {
         let forge: Arc<dyn provider::Write> = Arc::new(github);
         Engine {
             route: "app".parse().expect("a name"),
+            project: self.project.gid.clone(),
             rules,
             providers: BySide { tracker, forge },
             store: self.store(),

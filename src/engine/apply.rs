@@ -566,6 +566,7 @@ impl Hands<'_, '_> {
         let seen = BySide::from_fn(|side| base.as_ref().map(|_| fingerprint(&items[side], &self.engine.rules.policy)));
         let new = NewLink {
             task: task.clone(),
+            project: Some(self.engine.project.clone()),
             issue: issue.clone(),
             repo_id: *repo_id,
             issue_id: *id,

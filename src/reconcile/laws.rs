@@ -66,6 +66,7 @@ fn link(base: Content) -> Link {
         id: LinkId(1),
         route: "app".parse().expect("a name"),
         task: "1201".parse().expect("a gid"),
+        project: None,
         issue: "acme/app#17".parse().expect("an issue"),
         repo_id: 1,
         issue_id: 2,

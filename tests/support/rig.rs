@@ -87,6 +87,7 @@ impl Rig {
         let forge: Arc<dyn provider::Write> = Arc::new(github);
         Engine {
             route: Self::route(),
+            project: self.project.gid.clone(),
             rules: self.rules.clone(),
             providers: BySide { tracker, forge },
             store: self.store.clone(),
@@ -160,6 +161,7 @@ impl Rig {
         assert_eq!(partner, Some(&task.key), "{} belongs to another", issue.key);
         NewLink {
             task: gid.clone(),
+            project: Some(self.project.gid.clone()),
             issue: reference.clone(),
             repo_id: *repo_id,
             issue_id: *id,
