@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+mod healing;
+
 use super::*;
 use crate::clock::{VirtualClock, lock};
 use crate::model::{
@@ -39,6 +41,8 @@ pub(super) struct Shelf {
     pub(super) on_write: Option<Trouble>,
     /// Listings leave these out.
     pub(super) unlisted: BTreeSet<ItemKey>,
+    /// Direct reads of these get no answer.
+    pub(super) unanswered: BTreeSet<ItemKey>,
 }
 
 /// One side in memory. Behaves as the services do where the engine could tell the difference.
@@ -169,6 +173,9 @@ impl Observe for Fake {
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         let shelf = lock(&self.shelf);
+        if shelf.unanswered.contains(key) {
+            self.fails(Some(Trouble::Unreachable), "read")?;
+        }
         Ok(match shelf.items.get(key) {
             Some(_) if shelf.hidden.contains(key) => Found::Unseen("status 404".into()),
             Some(item) => Found::Here(Box::new(item.clone())),
