@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod healing;
+mod walk;
 
 use super::*;
 use crate::clock::{VirtualClock, lock};
@@ -241,7 +242,7 @@ impl Write for Fake {
             }
             if let Some((body, footer)) = text {
                 item.content.body = body;
-                item.marker = footer.as_ref().and_then(|_| item.marker.clone());
+                item.marker = footer.as_deref().and_then(marker_in);
                 item.footer = footer;
             }
             if let Some(status) = status {
@@ -262,6 +263,15 @@ impl Write for Fake {
         lock(&self.shelf).comments.push((key.clone(), text.to_owned()));
         Ok(())
     }
+}
+
+/// The marker in a footer, as the services' clients find it.
+fn marker_in(footer: &str) -> Option<crate::model::Marker> {
+    let at = footer.find("evenkeel:v1 ")?;
+    let words: Vec<&str> = footer[at..].split_whitespace().take(3).collect();
+    let text = words.join(" ");
+    let end = text.find("check:")? + "check:".len() + 8;
+    text.get(..end)?.parse().ok()
 }
 
 /// Two sides, a database, an engine.
