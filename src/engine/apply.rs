@@ -44,7 +44,11 @@ impl From<EngineError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::Pass(EngineError::Store(error))
+        match error {
+            // A pair that wakes up while one of its items has found another partner: that pair's business.
+            StoreError::AlreadyLinked { ref task, .. } => Self::Ask(ItemKey::Task(task.clone()), error.to_string()),
+            error => Self::Pass(EngineError::Store(error)),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::provider::{Changes, Cursor, Found, Halt, ProviderError, Remedy};
 use crate::reconcile::{
     Claim, PairPlan, PairSeen, Plan, Sight, Skip, Strangers, fingerprint, plan_pair, plan_strangers, stays_alone,
 };
-use crate::store::{Brief, Due, LinkChange, NewDue, Record};
+use crate::store::{Brief, Due, LinkChange, NewDue, NewLink, Record};
 
 /// Linked items missing from a whole listing that are read one by one in a pass; a listing that is
 /// short by more is not believed any further, and the rest is looked at by the next sweep.
@@ -577,15 +577,16 @@ impl Gathering<'_> {
     /// Reads the partners that unlinked items claim, where they were not observed.
     fn follow_claims(&mut self, alive: &mut dyn FnMut(u64) -> Result<(), EngineError>) -> Result<(), EngineError> {
         let engine = self.engine;
-        let claims: Vec<(ItemKey, ItemKey)> = self
+        let claims: Vec<(Item, ItemKey)> = self
             .strangers
             .items
             .iter()
             .flat_map(|(_, items)| items)
-            .filter_map(|item| Some((item.key.clone(), item.marker.as_ref()?.partner.clone())))
+            .filter_map(|item| Some((item.clone(), item.marker.as_ref()?.partner.clone())))
             .filter(|(item, partner)| item.side() != partner.side())
             .collect();
-        let keys: Vec<ItemKey> = claims.iter().flat_map(|(item, partner)| [item.clone(), partner.clone()]).collect();
+        let keys: Vec<ItemKey> =
+            claims.iter().flat_map(|(item, partner)| [item.key.clone(), partner.clone()]).collect();
         if keys.is_empty() {
             return Ok(());
         }
@@ -596,13 +597,18 @@ impl Gathering<'_> {
         }
         let briefs = engine.store.briefs(&engine.route, &keys)?;
         let mut linked: BTreeMap<ItemKey, ItemKey> = BTreeMap::new();
-        for brief in briefs.into_iter().filter(|brief| brief.status != LinkStatus::Retired) {
+        let mut known: BTreeSet<ItemKey> = BTreeSet::new();
+        for brief in briefs {
             let (task, issue) = (ItemKey::Task(brief.task), ItemKey::Issue(brief.issue));
-            linked.insert(task.clone(), issue.clone());
-            linked.insert(issue, task);
+            known.extend([task.clone(), issue.clone()]);
+            if brief.status != LinkStatus::Retired {
+                linked.insert(task.clone(), issue.clone());
+                linked.insert(issue, task);
+            }
         }
-        for (item, partner) in claims {
+        for (whole, partner) in claims {
             alive(0)?;
+            let item = whole.key.clone();
             if let Some(by) = linked.get(&partner) {
                 self.strangers.claims.insert(item, Claim::Taken(by.clone()));
                 continue;
@@ -620,6 +626,9 @@ impl Gathering<'_> {
             match self.look(&partner)? {
                 Sight::Shown(found) if found.place == Place::Left => {
                     let why = format!("{partner} is not in the route");
+                    if known.insert(partner.clone()) {
+                        self.remember(&whole, &partner)?;
+                    }
                     self.strangers.claims.insert(item, Claim::Unreadable(why));
                 }
                 Sight::Shown(found) => {
@@ -627,6 +636,9 @@ impl Gathering<'_> {
                     self.strangers.items[partner.side()].push(*found);
                 }
                 Sight::Absent | Sight::Moved(_) | Sight::Unmoved => {
+                    if known.insert(partner.clone()) {
+                        self.remember(&whole, &partner)?;
+                    }
                     self.strangers.claims.insert(item, Claim::Gone);
                 }
                 Sight::Unseen(why) => {
@@ -635,6 +647,35 @@ impl Gathering<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Keeps a pair of which one half is gone or away: if it comes back, it must not get another partner.
+    fn remember(&mut self, item: &Item, partner: &ItemKey) -> Result<(), EngineError> {
+        let engine = self.engine;
+        let (task, issue) = match (&item.key, partner) {
+            (ItemKey::Task(task), ItemKey::Issue(issue)) | (ItemKey::Issue(issue), ItemKey::Task(task)) => {
+                (task.clone(), issue.clone())
+            }
+            _ => return Ok(()),
+        };
+        let (repo_id, issue_id, issue_node_id) = match &item.native {
+            Native::Issue { repo_id, id, node_id } => (*repo_id, *id, node_id.clone()),
+            // The issue is gone: only its name is known.
+            Native::Task { .. } => (engine.store.repo_id(&engine.route, &issue.repo)?.unwrap_or(0), 0, String::new()),
+        };
+        let mut seen = BySide::default();
+        seen[item.side()] = Some(fingerprint(item, &engine.rules.policy));
+        self.closing.remember.push(NewLink {
+            task,
+            issue,
+            repo_id,
+            issue_id,
+            issue_node_id,
+            base: None,
+            seen,
+            waiting: BTreeMap::new(),
+        });
         Ok(())
     }
 

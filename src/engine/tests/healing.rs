@@ -303,3 +303,30 @@ fn labels_switched_on_after_an_adoption_unite_and_remove_nothing() {
     assert_eq!(world.tracker.get(&key).content.labels, all);
     assert_eq!(world.forge.get(&issue).content.labels, all);
 }
+
+#[test]
+fn a_task_deleted_before_its_lost_creation_was_found_gets_no_second_partner_when_it_is_restored() {
+    let world = World::new(Rules::default());
+    world.tracker.put(7, task("Another"));
+    let key = world.tracker.put(1, task("Fix login"));
+    lock(&world.tracker.shelf).moved.clear();
+    lock(&world.tracker.shelf).moved.push(key.clone());
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    let deleted = world.tracker.get(&key);
+    world.tracker.delete(&key);
+    world.poll();
+    world.clock.advance(Duration::from_secs(1_200));
+    world.poll();
+    {
+        let mut shelf = lock(&world.tracker.shelf);
+        shelf.gone.clear();
+        shelf.moved.push(key.clone());
+        shelf.items.insert(key.clone(), deleted);
+    }
+    world.poll();
+    world.settles();
+    let named = world.forge.all().iter().filter(|item| item.content.title == "Fix login").count();
+    assert_eq!(named, 1, "a second partner was made");
+    assert!(world.engine.store.link_of(&key).expect("a look-up").is_some_and(|link| link.status == LinkStatus::Active));
+}
