@@ -9,13 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Ended, Engine, EngineError, Report, Watch};
 use crate::clock::later;
 use crate::model::{
-    BySide, Content, Field, FieldChange, Fingerprint, IntentId, Item, ItemKey, Link, LinkId, LinkStatus, Marker,
-    Native, Rules, Side, Timestamp, Waiting,
+    BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, Item, ItemKey, Link, LinkId, LinkStatus,
+    Marker, Native, Side, Timestamp, Waiting,
 };
 use crate::provider::{Draft, Found, ProviderError, Remedy};
 use crate::reconcile::{
-    Action, COMPARED, PairPlan, PairSeen, Repair, Sight, Write, assign, fingerprint, issue_footer, plan_pair, shows,
-    task_footer,
+    Action, COMPARED, PairPlan, PairSeen, Repair, Sight, Write, agreed, fingerprint, issue_footer, plan_pair, shows,
+    task_footer, untouched,
 };
 use crate::store::{IntentKind, LinkChange, NewDue, NewEntry, NewLink, Record, StoreError};
 
@@ -45,7 +45,11 @@ impl From<EngineError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::Pass(EngineError::Store(error))
+        match error {
+            // A pair that wakes up while one of its items has found another partner: that pair's business.
+            StoreError::AlreadyLinked { ref task, .. } => Self::Ask(ItemKey::Task(task.clone()), error.to_string()),
+            error => Self::Pass(EngineError::Store(error)),
+        }
     }
 }
 
@@ -97,6 +101,8 @@ struct Hands<'a, 'b> {
     engine: &'a Engine,
     watch: &'a mut Watch<'b>,
     report: &'a mut Report,
+    /// Creations announced in this pass.
+    announced: Vec<IntentId>,
 }
 
 impl Engine {
@@ -115,7 +121,7 @@ impl Engine {
         let mut in_row = 0;
         let mut halted = None;
         let mut put_off = PutOff::default();
-        let mut hands = Hands { engine: self, watch, report };
+        let mut hands = Hands { engine: self, watch, report, announced: Vec::new() };
         for repair in &repairs {
             if put_off.takes(repair) {
                 continue;
@@ -175,6 +181,9 @@ impl Engine {
         if halted.is_none() {
             hands.comments()?;
         }
+        // One whose grace was over may have been announced anew under its old number; if that had no answer
+        // either, it must stay open.
+        closing.close_intents.retain(|intent| !hands.announced.contains(intent));
         if halted.is_some() || more {
             // What was seen under the cursors is neither settled nor due: they stay.
             closing.cursors.clear();
@@ -499,6 +508,7 @@ impl Hands<'_, '_> {
         };
         let intent =
             self.engine.store.open_intent(self.watch.lease, kind, &from.key, &marker, self.engine.clock.now())?;
+        self.announced.push(intent);
         let draft = Draft { content: content.clone(), footer, marker };
         let made = match self.engine.providers[target].create(&draft) {
             Ok(made) => made,
@@ -527,10 +537,11 @@ impl Hands<'_, '_> {
             partner: Some(from.key.clone()),
             ..self.entry("create", &items[target].key, None, changes, &repair.cause)
         };
-        let base = agreed(from, content, &items[target], &self.engine.rules);
-        let link = self.link(&items, Some(base), vec![intent], entry)?;
+        let base = agreed(from, &items[target], &self.engine.rules);
+        let comment = self.announce_comment(&items, target == Side::Forge)?;
+        let link = self.link(&items, Some(base), vec![intent], comment, entry)?;
         self.report.counts.created += 1;
-        self.comment_later(&items, target == Side::Forge)?;
+        self.comment(&items, comment)?;
         self.after_linking(link, items)
     }
 
@@ -540,19 +551,22 @@ impl Hands<'_, '_> {
             partner: Some(items.forge.key.clone()),
             ..self.entry("link", &items.tracker.key, None, Vec::new(), &repair.cause)
         };
-        let link = self.link(items, None, intent.into_iter().collect(), entry)?;
-        self.report.counts.joined += 1;
         // An answer that was lost has lost its comment too; a rebuilt pair has had one.
-        self.comment_later(items, intent.is_some())?;
+        let comment = self.announce_comment(items, intent.is_some())?;
+        let base = intent.and_then(|_| untouched(items, &self.engine.rules));
+        let link = self.link(items, base, intent.into_iter().collect(), comment, entry)?;
+        self.report.counts.joined += 1;
+        self.comment(items, comment)?;
         self.after_linking(link, items.clone())
     }
 
-    /// Commits a pair.
+    /// Commits a pair. It is due, and without digests, until [`Self::after_linking`] has brought it in step.
     fn link(
         &mut self,
         items: &BySide<Item>,
         base: Option<Content>,
         close_intents: Vec<IntentId>,
+        comment: Option<IntentId>,
         entry: NewEntry,
     ) -> Result<Link, Failure> {
         let (ItemKey::Task(task), ItemKey::Issue(issue), Native::Issue { repo_id, id, node_id }) =
@@ -563,27 +577,41 @@ impl Hands<'_, '_> {
                 "its partner has no identifiers of an issue".to_owned(),
             ));
         };
-        let seen = BySide::from_fn(|side| base.as_ref().map(|_| fingerprint(&items[side], &self.engine.rules.policy)));
+        // All links of a repository know it by one name; a new name is given to all of them together.
+        let known = self.engine.store.repo_name(&self.engine.route, *repo_id)?;
+        let issue = IssueRef { repo: known.unwrap_or_else(|| issue.repo.clone()), number: issue.number };
+        let now = self.engine.clock.now();
         let new = NewLink {
             task: task.clone(),
             project: Some(self.engine.project.clone()),
-            issue: issue.clone(),
+            issue,
             repo_id: *repo_id,
             issue_id: *id,
             issue_node_id: node_id.clone(),
             base,
-            seen,
+            seen: BySide::default(),
             waiting: BTreeMap::new(),
+        };
+        let due = NewDue {
+            item: items.tracker.key.clone(),
+            reason: "newly linked, not yet brought in step".to_owned(),
+            not_before: now,
+            attempts: self.engine.store.attempts(&self.engine.route, &items.tracker.key)?,
+            last_error: None,
+            parked: false,
         };
         let record = Record {
             link: vec![new],
             close_intents,
             clear_due: vec![items.tracker.key.clone(), items.forge.key.clone()],
+            due: vec![due],
             history: vec![entry],
             ..Record::default()
         };
-        let made = match self.engine.store.record(self.watch.lease, &record, self.engine.clock.now()) {
+        let made = match self.engine.store.record(self.watch.lease, &record, now) {
             Err(error @ StoreError::AlreadyLinked { .. }) => {
+                // Nothing was linked, so nobody is told.
+                self.record(&Record { close_intents: comment.into_iter().collect(), ..Record::default() })?;
                 return Err(Failure::Ask(items.tracker.key.clone(), error.to_string()));
             }
             made => made?,
@@ -616,15 +644,21 @@ impl Hands<'_, '_> {
         }
     }
 
-    /// Announces the one comment that names a task's issue; it is written by [`Self::comments`].
-    fn comment_later(&mut self, items: &BySide<Item>, wanted: bool) -> Result<(), Failure> {
+    /// Announces the one comment that names a task's issue, before the pair is committed: whatever happens
+    /// then, [`Self::comments`] makes up for it.
+    fn announce_comment(&mut self, items: &BySide<Item>, wanted: bool) -> Result<Option<IntentId>, Failure> {
         if !wanted || !self.engine.rules.comment_on_link {
-            return Ok(());
+            return Ok(None);
         }
         let marker = Marker::naming(items.forge.key.clone());
         let now = self.engine.clock.now();
         let store = &self.engine.store;
-        let intent = store.open_intent(self.watch.lease, IntentKind::Comment, &items.tracker.key, &marker, now)?;
+        Ok(Some(store.open_intent(self.watch.lease, IntentKind::Comment, &items.tracker.key, &marker, now)?))
+    }
+
+    /// Makes a comment that was just announced.
+    fn comment(&mut self, items: &BySide<Item>, intent: Option<IntentId>) -> Result<(), Failure> {
+        let Some(intent) = intent else { return Ok(()) };
         // Said at once, while it is fresh; a failure leaves the intent open for the next pass.
         let text = comment_text(&items.forge.key, &items.forge.url);
         match self.engine.providers.tracker.comment(&items.tracker.key, &text) {
@@ -711,13 +745,7 @@ impl Hands<'_, '_> {
         };
         engine.progress.repaired(self.report.pass, repair, Err(&message));
         let subject = repair.subject().cloned().unwrap_or(key);
-        let attempts = engine
-            .store
-            .due(&engine.route, Timestamp::MAX, 1_000)?
-            .into_iter()
-            .find(|due| due.item == subject)
-            .map_or(0, |due| due.attempts)
-            + 1;
+        let attempts = engine.store.attempts(&engine.route, &subject)?.saturating_add(1);
         let mut due = NewDue {
             item: subject.clone(),
             reason: repair.cause.clone(),
@@ -798,21 +826,6 @@ impl Hands<'_, '_> {
         self.engine.store.record(self.watch.lease, record, self.engine.clock.now())?;
         Ok(())
     }
-}
-
-/// What both agree on after a creation: what the source says, which the partner shows as well as it can.
-///
-/// Where it does not (a done task's issue is born open, a label was dropped), what it shows is the base, so
-/// that the source's value counts as the edit and is written, never the other way round.
-fn agreed(from: &Item, content: &Content, made: &Item, rules: &Rules) -> Content {
-    let mut base =
-        Content { assignees: content.assignees.clone(), labels: content.labels.clone(), ..from.content.clone() };
-    for field in COMPARED {
-        if !shows(made.side(), field, &base, &made.content, &rules.people) {
-            assign(field, &made.content, &mut base);
-        }
-    }
-    base
 }
 
 /// The one comment that names a task's issue.

@@ -11,7 +11,7 @@ use crate::provider::{Changes, Cursor, Found, Halt, ProviderError, Remedy};
 use crate::reconcile::{
     Claim, PairPlan, PairSeen, Plan, Sight, Skip, Strangers, fingerprint, plan_pair, plan_strangers, stays_alone,
 };
-use crate::store::{Brief, Due, LinkChange, NewDue, Record};
+use crate::store::{Brief, Due, LinkChange, NewDue, NewLink, Record};
 
 /// Linked items missing from a whole listing that are read one by one in a pass; a listing that is
 /// short by more is not believed any further, and the rest is looked at by the next sweep.
@@ -25,6 +25,12 @@ const DUE_MAX: u32 = 1_000;
 
 /// Due items of a side from which on a listing is considered in place of direct reads: a page or more of them.
 const LISTED_WHEN_DUE_MIN: usize = 100;
+
+/// Due and parked items read before a partner is made, because they may claim one; more than ever wait so.
+const WAITING_READS_MAX: usize = 1_000;
+
+/// Why a parked item is left alone.
+const PARKED: &str = "parked (`evenkeel parked`)";
 
 /// How a side was observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +76,12 @@ struct Gathering<'a> {
     mode: BySide<Mode>,
     dues: BTreeMap<ItemKey, Due>,
     parked: BTreeSet<ItemKey>,
-    read_failures: u32,
+    /// Direct reads of a side that failed one after another.
+    read_failures: BySide<u32>,
+    /// Whether a side answered anything in this pass.
+    answered: BySide<bool>,
+    /// What was not even asked for, because its side had stopped answering.
+    untried: BTreeSet<ItemKey>,
     more: bool,
     /// Once an issue was seen: the name its repository has now and the one our links know, if they differ.
     renamed: Option<Option<(RepoName, RepoName)>>,
@@ -98,7 +109,9 @@ impl Engine {
             mode: BySide { tracker: Mode::Named, forge: Mode::Named },
             dues: BTreeMap::new(),
             parked: self.parked_keys()?,
-            read_failures: 0,
+            read_failures: BySide::default(),
+            answered: BySide::default(),
+            untried: BTreeSet::new(),
             more: false,
             renamed: None,
             plan: Plan::new(self.route.clone()),
@@ -157,6 +170,7 @@ impl Gathering<'_> {
             self.before_creating(&cursors, alive)?;
         }
         self.missing(alive)?;
+        self.waiting_claims(alive)?;
         self.follow_claims(alive)
     }
 
@@ -199,7 +213,9 @@ impl Gathering<'_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        match changes.map_err(|error| EngineError::Provider { side, error })? {
+        let changes = changes.map_err(|error| EngineError::Provider { side, error })?;
+        self.answered[side] = true;
+        match changes {
             Changes::Since { next, touched } => {
                 self.mode[side] = Mode::Since;
                 for key in touched {
@@ -243,6 +259,7 @@ impl Gathering<'_> {
             return Err(error);
         }
         swept.map_err(|error| EngineError::Provider { side, error })?;
+        self.answered[side] = true;
         self.mode[side] = Mode::Swept;
         Ok(())
     }
@@ -275,7 +292,7 @@ impl Gathering<'_> {
         for item in items {
             match briefs.get(&item.key) {
                 Some(brief) => self.linked(side, brief, item),
-                None => self.stranger(item),
+                None => self.stranger(item)?,
             }
         }
         Ok(())
@@ -329,34 +346,59 @@ impl Gathering<'_> {
         self.pairs.entry(brief.id).or_default()[side] = Some(Sight::Shown(Box::new(item)));
     }
 
-    fn stranger(&mut self, item: Item) {
+    /// Keeps an unlinked item if it may get a partner or claims one.
+    fn stranger(&mut self, item: Item) -> Result<(), EngineError> {
+        let engine = self.engine;
         if self.stranger_keys.contains(&item.key) {
-            return;
+            return Ok(());
         }
         let wanted =
             item.marker.is_some() || self.claimed.contains(&item.key) || self.strangers.intents.contains_key(&item.key);
         if !wanted {
-            if let Some(why) = stays_alone(&item, &self.engine.rules) {
-                return self.plan.skip(Skip { item: item.key, why });
+            // What gets no partner anyway must not take up the room of what does.
+            let why = match stays_alone(&item, &engine.rules) {
+                Some(why) => Some(why),
+                None if self.parked.contains(&item.key) => Some(PARKED.to_owned()),
+                None => self.elsewhere(&item.key)?,
+            };
+            if let Some(why) = why {
+                self.plan.skip(Skip { item: item.key, why });
+                return Ok(());
             }
             if self.stranger_keys.len() >= self.engine.patience.repairs_max {
                 self.more = true;
-                return;
+                return Ok(());
             }
+        } else if item.marker.is_some()
+            && let Some(why) = self.elsewhere(&item.key)?
+        {
+            // Its partner is the other route's business and is not even read.
+            self.plan.skip(Skip { item: item.key, why });
+            return Ok(());
         }
         if let Some(marker) = &item.marker {
             self.claimed.insert(marker.partner.clone());
         }
         self.stranger_keys.insert(item.key.clone());
         self.strangers.items[item.side()].push(item);
+        Ok(())
     }
 
-    /// Reads one item that may have moved.
-    fn read(&mut self, key: &ItemKey) -> Result<(), EngineError> {
+    /// Two routes may share a repository or a project: an item has one partner, on one of them.
+    fn elsewhere(&self, key: &ItemKey) -> Result<Option<String>, EngineError> {
+        let link = self.engine.store.link_of(key)?;
+        Ok(link
+            .filter(|link| link.status != LinkStatus::Retired && link.route != self.engine.route)
+            .map(|link| format!("linked on route {}", link.route)))
+    }
+
+    /// Reads one item that may have moved. Answers false when it is not there (any more).
+    fn read(&mut self, key: &ItemKey) -> Result<bool, EngineError> {
         let engine = self.engine;
         let side = key.side();
         let brief = by_item(side, engine.store.briefs(&engine.route, std::slice::from_ref(key))?).remove(key);
         let sight = self.look(key)?;
+        let there = !matches!(sight, Sight::Absent | Sight::Moved(_));
         self.plan.seen[side] += 1;
         match (brief, sight) {
             (Some(brief), Sight::Shown(item)) => self.linked(side, &brief, *item),
@@ -364,14 +406,14 @@ impl Gathering<'_> {
                 self.present[side].set(brief.id);
                 self.pairs.entry(brief.id).or_default()[side] = Some(sight);
             }
-            (None, Sight::Shown(item)) => self.stranger(*item),
+            (None, Sight::Shown(item)) => self.stranger(*item)?,
             (None, Sight::Unseen(why)) => {
-                self.again(key, &why);
+                self.again(key, key, &why)?;
                 self.plan.skip(Skip { item: key.clone(), why: format!("it could not be read: {why}") });
             }
             (None, Sight::Absent | Sight::Moved(_) | Sight::Unmoved) => {}
         }
-        Ok(())
+        Ok(there)
     }
 
     /// Reads an item and, when it is linked, its partner too: nothing is inferred from a cursor.
@@ -379,7 +421,7 @@ impl Gathering<'_> {
         let engine = self.engine;
         let due = self.dues.contains_key(key);
         let brief = by_item(key.side(), engine.store.briefs(&engine.route, std::slice::from_ref(key))?).remove(key);
-        let Some(brief) = brief else { return self.read(key) };
+        let Some(brief) = brief else { return self.read(key).map(|_| ()) };
         let known = self.pairs.entry(brief.id).or_default()[key.side()].is_some();
         if !known {
             let sight = self.look(key)?;
@@ -389,10 +431,11 @@ impl Gathering<'_> {
                 && !due
                 && !brief.waits
                 && brief.seen[key.side()] == Some(fingerprint(item, &engine.rules.policy))
-                // Unless its partner was named too, and moved.
-                && self.pairs.get(&brief.id).is_none_or(|pair| pair[key.side().opposite()].is_none())
             {
-                self.pairs.remove(&brief.id);
+                // The other half may have been seen to move.
+                if self.pairs.get(&brief.id).is_some_and(|sights| sights[key.side().opposite()].is_none()) {
+                    self.pairs.remove(&brief.id);
+                }
                 return Ok(());
             }
             self.pairs.entry(brief.id).or_default()[key.side()] = Some(sight);
@@ -407,7 +450,8 @@ impl Gathering<'_> {
         cursors: &BySide<Option<Cursor>>,
         alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        for side in Side::BOTH {
+        // Twice, because what one side's cursor brings up may ask for the other's.
+        for side in [Side::Tracker, Side::Forge, Side::Tracker] {
             if !self.strangers.items[side].is_empty() {
                 self.follow(side.opposite(), cursors[side.opposite()].as_ref(), false, alive)?;
             }
@@ -415,12 +459,47 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// A direct read. One item's failure is that item's failure; several in a row are the side's.
+    /// Before a partner is made, what waits unlinked on the other side is read: it lies before the cursor and
+    /// may claim the very item that would get another partner.
+    fn waiting_claims(&mut self, alive: &mut dyn FnMut(u64) -> Result<(), EngineError>) -> Result<(), EngineError> {
+        let engine = self.engine;
+        for side in Side::BOTH {
+            if self.strangers.items[side.opposite()].is_empty() {
+                continue;
+            }
+            let waiting: Vec<ItemKey> = self
+                .dues
+                .keys()
+                .chain(&self.parked)
+                .filter(|key| key.side() == side && !self.stranger_keys.contains(key) && !self.untried.contains(key))
+                .take(WAITING_READS_MAX)
+                .cloned()
+                .collect();
+            let linked = by_item(side, engine.store.briefs(&engine.route, &waiting)?);
+            for key in waiting.iter().filter(|key| !linked.contains_key(key)) {
+                alive(0)?;
+                if let Sight::Shown(item) = self.look(key)?
+                    && item.marker.is_some()
+                {
+                    self.stranger(*item)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A direct read. One item's failure is that item's failure; several in a row are the side's. If the side
+    /// has answered in this pass, the other reads wait for the next and the pass goes on; if not, it ends.
     fn look(&mut self, key: &ItemKey) -> Result<Sight, EngineError> {
         let side = key.side();
+        if self.read_failures[side] >= READ_FAILURES_MAX && self.answered[side] {
+            self.untried.insert(key.clone());
+            return Ok(Sight::Unseen(format!("not tried, {} had stopped answering", side.service())));
+        }
         match self.engine.providers[side].item(key) {
             Ok(found) => {
-                self.read_failures = 0;
+                self.read_failures[side] = 0;
+                self.answered[side] = true;
                 Ok(match found {
                     Found::Here(mut item) => {
                         self.known_name(&mut item)?;
@@ -437,9 +516,15 @@ impl Gathering<'_> {
             }
             Err(error) => {
                 if let Remedy::RetryLater { .. } = error.remedy() {
-                    self.read_failures += 1;
-                    if self.read_failures > READ_FAILURES_MAX {
+                    self.read_failures[side] += 1;
+                    if self.read_failures[side] > READ_FAILURES_MAX {
                         return Err(EngineError::Provider { side, error });
+                    }
+                    if self.read_failures[side] == READ_FAILURES_MAX && self.answered[side] {
+                        self.messages.push(format!(
+                            "{}: {READ_FAILURES_MAX} reads in a row had no answer; the other single reads wait",
+                            side.service()
+                        ));
                     }
                 }
                 Ok(Sight::Unseen(error.to_string()))
@@ -490,16 +575,20 @@ impl Gathering<'_> {
             alive(0)?;
             self.strangers.intents.insert(intent.source.clone(), (intent.id, intent.until));
             match intent.found {
-                Some(item) => {
-                    self.read(&intent.source)?;
-                    let keys = [item.key.clone()];
+                Some(mut item) => {
+                    self.known_name(&mut item)?;
+                    let there = self.read(&intent.source)?;
+                    let keys = [item.key.clone(), intent.source.clone()];
                     let linked = self.engine.store.briefs(&self.engine.route, &keys)?;
-                    if linked.iter().all(|brief| brief.status == LinkStatus::Retired) {
-                        self.stranger(item);
-                    } else {
-                        // Linked by somebody else meanwhile: the creation is settled.
+                    let linked: Vec<Brief> =
+                        linked.into_iter().filter(|brief| brief.status != LinkStatus::Retired).collect();
+                    if !there || !linked.is_empty() {
+                        // Linked by somebody else meanwhile, or nobody is left to link: the creation is settled.
                         self.closing.close_intents.push(intent.id);
                         self.strangers.intents.remove(&intent.source);
+                    }
+                    if !by_item(item.side(), linked).contains_key(&item.key) {
+                        self.stranger(item)?;
                     }
                 }
                 None if intent.until <= self.now => {
@@ -516,15 +605,16 @@ impl Gathering<'_> {
     /// Reads the partners that unlinked items claim, where they were not observed.
     fn follow_claims(&mut self, alive: &mut dyn FnMut(u64) -> Result<(), EngineError>) -> Result<(), EngineError> {
         let engine = self.engine;
-        let claims: Vec<(ItemKey, ItemKey)> = self
+        let claims: Vec<(Item, ItemKey)> = self
             .strangers
             .items
             .iter()
             .flat_map(|(_, items)| items)
-            .filter_map(|item| Some((item.key.clone(), item.marker.as_ref()?.partner.clone())))
+            .filter_map(|item| Some((item.clone(), item.marker.as_ref()?.partner.clone())))
             .filter(|(item, partner)| item.side() != partner.side())
             .collect();
-        let keys: Vec<ItemKey> = claims.iter().flat_map(|(item, partner)| [item.clone(), partner.clone()]).collect();
+        let keys: Vec<ItemKey> =
+            claims.iter().flat_map(|(item, partner)| [item.key.clone(), partner.clone()]).collect();
         if keys.is_empty() {
             return Ok(());
         }
@@ -535,13 +625,18 @@ impl Gathering<'_> {
         }
         let briefs = engine.store.briefs(&engine.route, &keys)?;
         let mut linked: BTreeMap<ItemKey, ItemKey> = BTreeMap::new();
-        for brief in briefs.into_iter().filter(|brief| brief.status != LinkStatus::Retired) {
+        let mut known: BTreeSet<ItemKey> = BTreeSet::new();
+        for brief in briefs {
             let (task, issue) = (ItemKey::Task(brief.task), ItemKey::Issue(brief.issue));
-            linked.insert(task.clone(), issue.clone());
-            linked.insert(issue, task);
+            known.extend([task.clone(), issue.clone()]);
+            if brief.status != LinkStatus::Retired {
+                linked.insert(task.clone(), issue.clone());
+                linked.insert(issue, task);
+            }
         }
-        for (item, partner) in claims {
+        for (whole, partner) in claims {
             alive(0)?;
+            let item = whole.key.clone();
             if let Some(by) = linked.get(&partner) {
                 self.strangers.claims.insert(item, Claim::Taken(by.clone()));
                 continue;
@@ -550,12 +645,18 @@ impl Gathering<'_> {
                 Side::Tracker => BySide { tracker: item.clone(), forge: partner.clone() },
                 Side::Forge => BySide { tracker: partner.clone(), forge: item.clone() },
             };
-            if self.stranger_keys.contains(&partner) || self.strangers.tombstones.contains(&pair) {
+            if self.stranger_keys.contains(&partner)
+                || self.parked.contains(&item)
+                || self.strangers.tombstones.contains(&pair)
+            {
                 continue;
             }
             match self.look(&partner)? {
                 Sight::Shown(found) if found.place == Place::Left => {
                     let why = format!("{partner} is not in the route");
+                    if known.insert(partner.clone()) {
+                        self.remember(&whole, &partner)?;
+                    }
                     self.strangers.claims.insert(item, Claim::Unreadable(why));
                 }
                 Sight::Shown(found) => {
@@ -563,10 +664,13 @@ impl Gathering<'_> {
                     self.strangers.items[partner.side()].push(*found);
                 }
                 Sight::Absent | Sight::Moved(_) | Sight::Unmoved => {
+                    if known.insert(partner.clone()) {
+                        self.remember(&whole, &partner)?;
+                    }
                     self.strangers.claims.insert(item, Claim::Gone);
                 }
                 Sight::Unseen(why) => {
-                    self.again(&item, &why);
+                    self.again(&item, &partner, &why)?;
                     self.strangers.claims.insert(item, Claim::Unreadable(why));
                 }
             }
@@ -574,10 +678,42 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Makes an item due again after a failed look; parks it after the last attempt.
-    fn again(&mut self, key: &ItemKey, why: &str) {
-        let attempts = self.dues.get(key).map_or(0, |due| due.attempts) + 1;
+    /// Keeps a pair of which one half is gone or away: if it comes back, it must not get another partner.
+    fn remember(&mut self, item: &Item, partner: &ItemKey) -> Result<(), EngineError> {
         let engine = self.engine;
+        let (task, issue) = match (&item.key, partner) {
+            (ItemKey::Task(task), ItemKey::Issue(issue)) | (ItemKey::Issue(issue), ItemKey::Task(task)) => {
+                (task.clone(), issue.clone())
+            }
+            _ => return Ok(()),
+        };
+        let (repo_id, issue_id, issue_node_id) = match &item.native {
+            Native::Issue { repo_id, id, node_id } => (*repo_id, *id, node_id.clone()),
+            // The issue is gone: only its name is known.
+            Native::Task { .. } => (engine.store.repo_id(&engine.route, &issue.repo)?.unwrap_or(0), 0, String::new()),
+        };
+        let mut seen = BySide::default();
+        seen[item.side()] = Some(fingerprint(item, &engine.rules.policy));
+        self.closing.remember.push(NewLink {
+            task,
+            project: Some(engine.project.clone()),
+            issue,
+            repo_id,
+            issue_id,
+            issue_node_id,
+            base: None,
+            seen,
+            waiting: BTreeMap::new(),
+        });
+        Ok(())
+    }
+
+    /// Makes an item due again after `looked_at` could not be read; parks it after the last attempt. A look that
+    /// was not even tried is no attempt.
+    fn again(&mut self, key: &ItemKey, looked_at: &ItemKey, why: &str) -> Result<(), EngineError> {
+        let engine = self.engine;
+        let tried = u32::from(!self.untried.contains(looked_at));
+        let attempts = engine.store.attempts(&engine.route, key)?.saturating_add(tried);
         // Cleared and set anew, so that the new time counts and not the earlier one.
         self.closing.clear_due.push(key.clone());
         self.closing.due.push(NewDue {
@@ -588,6 +724,7 @@ impl Gathering<'_> {
             last_error: Some(why.to_owned()),
             parked: attempts >= engine.patience.attempts_max,
         });
+        Ok(())
     }
 
     /// Pairs and plans what was observed.
@@ -606,7 +743,7 @@ impl Gathering<'_> {
                 alive(0)?;
                 let keys = BySide::from_fn(|side| link.key(side));
                 if let Some(side) = Side::BOTH.into_iter().find(|side| self.parked.contains(&keys[*side])) {
-                    self.plan.skip(Skip { item: keys[side].clone(), why: "parked (`evenkeel parked`)".to_owned() });
+                    self.plan.skip(Skip { item: keys[side].clone(), why: PARKED.to_owned() });
                     continue;
                 }
                 let due = Side::BOTH.into_iter().any(|side| self.dues.contains_key(&keys[side]));
@@ -619,37 +756,19 @@ impl Gathering<'_> {
                 }
                 let (Some(tracker), Some(forge)) = (sights.tracker, sights.forge) else { continue };
                 let pair = PairSeen { link, sight: BySide { tracker, forge } };
-                self.pair(pair, &mut pairs, &mut waiting);
+                self.pair(pair, &mut pairs, &mut waiting)?;
             }
         }
         let mut strangers = std::mem::take(&mut self.strangers);
         let unanswered: BTreeSet<ItemKey> = strangers.intents.keys().cloned().collect();
         // A partner may be made only when the other side was observed whole, or since its cursor.
-        strangers.may_create = Side::BOTH
-            .into_iter()
-            .all(|side| self.mode[side] != Mode::Named || strangers.items[side.opposite()].is_empty());
-        for side in Side::BOTH {
-            let parked = &self.parked;
-            let plan = &mut self.plan;
-            let mut kept = Vec::with_capacity(strangers.items[side].len());
-            for item in std::mem::take(&mut strangers.items[side]) {
-                let why = if parked.contains(&item.key) {
-                    Some("parked (`evenkeel parked`)".to_owned())
-                } else {
-                    // Two routes may share a repository or a project: an item has one partner, on one of them.
-                    let link = engine.store.link_of(&item.key)?;
-                    link.filter(|link| link.status != LinkStatus::Retired && link.route != engine.route)
-                        .map(|link| format!("linked on route {}", link.route))
-                };
-                match why {
-                    Some(why) => plan.skip(Skip { item: item.key, why }),
-                    None => kept.push(item),
-                }
-            }
-            strangers.items[side] = kept;
-        }
+        strangers.may_create = BySide::from_fn(|side| self.mode[side] != Mode::Named);
         let known: Vec<ItemKey> =
             strangers.items.iter().flat_map(|(_, items)| items).map(|item| item.key.clone()).collect();
+        for key in &known {
+            let why = if self.parked.contains(key) { Some(PARKED.to_owned()) } else { self.elsewhere(key)? };
+            strangers.held.extend(why.map(|why| (key.clone(), why)));
+        }
         for stone in engine.store.tombstones(&engine.route, &known)? {
             strangers
                 .tombstones
@@ -670,7 +789,12 @@ impl Gathering<'_> {
         })
     }
 
-    fn pair(&mut self, pair: PairSeen, pairs: &mut BTreeMap<LinkId, PairSeen>, waiting: &mut u64) {
+    fn pair(
+        &mut self,
+        pair: PairSeen,
+        pairs: &mut BTreeMap<LinkId, PairSeen>,
+        waiting: &mut u64,
+    ) -> Result<(), EngineError> {
         let link = &pair.link;
         match plan_pair(&pair, &self.engine.rules, self.now) {
             PairPlan::Settled { seen } => {
@@ -688,15 +812,16 @@ impl Gathering<'_> {
             PairPlan::Skip(skip) => {
                 // Both halves wait under the task's name, so that attempts are counted once.
                 let unseen = Side::BOTH.into_iter().find_map(|side| match &pair.sight[side] {
-                    Sight::Unseen(why) => Some(format!("{}: {why}", pair.link.key(side))),
+                    Sight::Unseen(why) => Some((pair.link.key(side), why)),
                     _ => None,
                 });
-                if let Some(why) = unseen {
-                    self.again(&pair.link.key(Side::Tracker), &why);
+                if let Some((key, why)) = unseen {
+                    self.again(&pair.link.key(Side::Tracker), &key, &format!("{key}: {why}"))?;
                 }
                 self.plan.skip(skip);
             }
         }
+        Ok(())
     }
 
     /// Items that were due, were looked at, and need nothing more.
