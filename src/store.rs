@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
-    RepoName, RouteName, Side, TaskGid, Timestamp, Waiting,
+    ProjectGid, RepoName, RouteName, Side, TaskGid, Timestamp, Waiting,
 };
 use crate::provider::{Cursor, Requests};
 
@@ -78,6 +78,8 @@ pub struct Brief {
 pub struct NewLink {
     /// The task.
     pub task: TaskGid,
+    /// The project of the route that made the pair.
+    pub project: Option<ProjectGid>,
     /// The issue.
     pub issue: IssueRef,
     /// The repository's id.

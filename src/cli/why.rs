@@ -259,6 +259,7 @@ mod tests {
                 id: LinkId(1),
                 route: route.clone(),
                 task: task.clone(),
+                project: None,
                 issue: issue.clone(),
                 repo_id: 1,
                 issue_id: 1,

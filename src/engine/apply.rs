@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Counts, Ended, Engine, EngineError, Report, Watch};
+use crate::clock::later;
 use crate::model::{
     BySide, Content, Field, FieldChange, Fingerprint, IntentId, Item, ItemKey, Link, LinkId, LinkStatus, Marker,
-    Native, Rules, Side, Waiting,
+    Native, Rules, Side, Timestamp, Waiting,
 };
 use crate::provider::{Draft, Found, ProviderError, Remedy};
 use crate::reconcile::{
@@ -48,6 +49,49 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// Repairs that a limit keeps from being made now. It is the credential's trouble, not theirs: they are due again
+/// when it lets go, with no attempt counted.
+#[derive(Default)]
+struct PutOff {
+    /// A side that takes no more creations, and until when. Only limits on creations last, so only they are not
+    /// even tried; anything else is told at once, and without a request, whether it may leave.
+    creations: BySide<Option<Timestamp>>,
+    /// What was said first.
+    said: Option<String>,
+    items: Vec<(ItemKey, String, Timestamp)>,
+}
+
+impl PutOff {
+    /// Takes a repair that need not be tried; answers whether it did.
+    fn takes(&mut self, repair: &Repair) -> bool {
+        let until = creates_on(repair).and_then(|side| self.creations[side]);
+        until.is_some_and(|until| self.add(repair, until))
+    }
+
+    /// Takes a repair that was told to wait.
+    fn told(&mut self, repair: &Repair, until: Timestamp, said: String) {
+        if let Some(side) = creates_on(repair) {
+            self.creations[side] = Some(until);
+        }
+        self.said.get_or_insert(said);
+        self.add(repair, until);
+    }
+
+    fn add(&mut self, repair: &Repair, until: Timestamp) -> bool {
+        let Some(item) = repair.subject() else { return false };
+        self.items.push((item.clone(), repair.cause.clone(), until));
+        true
+    }
+}
+
+/// The side a repair makes something new on.
+fn creates_on(repair: &Repair) -> Option<Side> {
+    match &repair.action {
+        Action::Create { from, .. } => Some(from.side().opposite()),
+        Action::Join { .. } | Action::Update { .. } | Action::Retire { .. } | Action::Note { .. } => None,
+    }
+}
+
 /// One pass's hands.
 struct Hands<'a, 'b> {
     engine: &'a Engine,
@@ -70,8 +114,12 @@ impl Engine {
         self.progress.planned(writing);
         let mut in_row = 0;
         let mut halted = None;
+        let mut put_off = PutOff::default();
         let mut hands = Hands { engine: self, watch, report };
         for repair in &repairs {
+            if put_off.takes(repair) {
+                continue;
+            }
             match hands.watch.renew() {
                 Ok(()) => {}
                 Err(EngineError::Stopped) => {
@@ -95,6 +143,12 @@ impl Engine {
                     hands.report.plan.repairs = repairs;
                     return Err(error);
                 }
+                Err(Failure::Item(_, ProviderError::Busy { doing, retry_after: Some(after) })) => {
+                    let until = later(self.clock.now(), after);
+                    let said = format!("{doing}: the limit allows it in {} s", after.as_secs());
+                    self.progress.repaired(hands.report.pass, repair, Err(&said));
+                    put_off.told(repair, until, said);
+                }
                 Err(failure) => {
                     let verdict = hands.failed(repair, failure, &mut in_row)?;
                     if verdict.is_some() {
@@ -117,6 +171,7 @@ impl Engine {
         }
         hands.report.plan.questions = questions;
         hands.report.plan.repairs = repairs;
+        hands.put_off(put_off, &mut closing)?;
         if halted.is_none() {
             hands.comments()?;
         }
@@ -427,7 +482,7 @@ impl Hands<'_, '_> {
         let footer = match &from.key {
             ItemKey::Task(task) => {
                 let whole = Content { title: from.content.title.clone(), due: from.content.due, ..content.clone() };
-                issue_footer(task, &whole, &self.engine.rules.policy)
+                issue_footer(task, &whole, &content.body, &self.engine.rules.policy)
             }
             ItemKey::Issue(_) => task_footer(&from.key, &from.url, &content.body),
         };
@@ -511,6 +566,7 @@ impl Hands<'_, '_> {
         let seen = BySide::from_fn(|side| base.as_ref().map(|_| fingerprint(&items[side], &self.engine.rules.policy)));
         let new = NewLink {
             task: task.clone(),
+            project: Some(self.engine.project.clone()),
             issue: issue.clone(),
             repo_id: *repo_id,
             issue_id: *id,
@@ -622,6 +678,25 @@ impl Hands<'_, '_> {
         Ok(())
     }
 
+    /// Makes what a limit kept from being done due again, in one go with the closing record.
+    fn put_off(&mut self, put_off: PutOff, closing: &mut Record) -> Result<(), EngineError> {
+        let Some(said) = put_off.said else { return Ok(()) };
+        let engine = self.engine;
+        let known = engine.store.due(&engine.route, Timestamp::MAX, 1_000)?;
+        let attempts: BTreeMap<ItemKey, u32> = known.into_iter().map(|due| (due.item, due.attempts)).collect();
+        let count = put_off.items.len();
+        self.report.counts.again += u64::try_from(count).unwrap_or(u64::MAX);
+        self.report.messages.push(format!("{said}; {count} of the repairs wait for that"));
+        for (item, reason, not_before) in put_off.items {
+            // Cleared and set anew, so that the new time counts and not the earlier one.
+            closing.clear_due.push(item.clone());
+            let attempts = attempts.get(&item).copied().unwrap_or(0);
+            let last_error = Some(said.clone());
+            closing.due.push(NewDue { item, reason, not_before, attempts, last_error, parked: false });
+        }
+        Ok(())
+    }
+
     /// Sorts a failure by its remedy. Answers how the pass ends, when it does.
     fn failed(&mut self, repair: &Repair, failure: Failure, in_row: &mut u32) -> Result<Option<Ended>, EngineError> {
         let engine = self.engine;
@@ -639,7 +714,7 @@ impl Hands<'_, '_> {
         let subject = repair.subject().cloned().unwrap_or(key);
         let attempts = engine
             .store
-            .due(&engine.route, crate::model::Timestamp::MAX, 1_000)?
+            .due(&engine.route, Timestamp::MAX, 1_000)?
             .into_iter()
             .find(|due| due.item == subject)
             .map_or(0, |due| due.attempts)

@@ -23,6 +23,9 @@ const READ_FAILURES_MAX: u32 = 3;
 /// Due items looked at in one pass; the rest follows in the next.
 const DUE_MAX: u32 = 1_000;
 
+/// Due items of a side from which on a listing is considered in place of direct reads: a page or more of them.
+const LISTED_WHEN_DUE_MIN: usize = 100;
+
 /// How a side was observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -143,15 +146,40 @@ impl Gathering<'_> {
         }
         let ripe: Vec<ItemKey> =
             self.dues.values().filter(|due| due.not_before <= self.now).map(|due| due.item.clone()).collect();
+        self.list_if_many(&ripe, alive)?;
         for key in ripe {
-            alive(0)?;
-            self.visit(&key)?;
+            if !self.stranger_keys.contains(&key) {
+                alive(0)?;
+                self.visit(&key)?;
+            }
         }
         if *wake == Wake::Retry {
             self.before_creating(&cursors, alive)?;
         }
         self.missing(alive)?;
         self.follow_claims(alive)
+    }
+
+    /// Lists a side whole when so many of its items are due that reading them one by one would cost far more:
+    /// after a limit let go, the rest of an import is due at once.
+    fn list_if_many(
+        &mut self,
+        ripe: &[ItemKey],
+        alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        for side in Side::BOTH {
+            let many = ripe.iter().filter(|key| key.side() == side).count();
+            if many < LISTED_WHEN_DUE_MIN || self.mode[side] == Mode::Swept {
+                continue;
+            }
+            let links = self.engine.store.count_links(&self.engine.route)?.values().sum::<u64>();
+            let known = usize::try_from(links).unwrap_or(usize::MAX).saturating_add(self.dues.len());
+            // Ten for one, because a side may hold many items that are not ours.
+            if many > known / 10 {
+                self.sweep(side, alive)?;
+            }
+        }
+        Ok(())
     }
 
     /// Observes what moved on a side since its cursor; everything, when the cursor is no longer good.
@@ -361,6 +389,8 @@ impl Gathering<'_> {
                 && !due
                 && !brief.waits
                 && brief.seen[key.side()] == Some(fingerprint(item, &engine.rules.policy))
+                // Unless its partner was named too, and moved.
+                && self.pairs.get(&brief.id).is_none_or(|pair| pair[key.side().opposite()].is_none())
             {
                 self.pairs.remove(&brief.id);
                 return Ok(());

@@ -273,6 +273,7 @@ impl World {
         let (tracker, forge) = (fake(Side::Tracker), fake(Side::Forge));
         let engine = Engine {
             route: "app".parse().expect("a name"),
+            project: "77".parse().expect("a gid"),
             rules,
             providers: BySide { tracker: tracker.clone(), forge: forge.clone() },
             store: Store::in_memory().expect("a database in memory"),

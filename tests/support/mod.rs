@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a test ends by panicking")]
 
 pub mod postgres;
+pub mod rig;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
