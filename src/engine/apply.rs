@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Ended, Engine, EngineError, Report, Watch};
+use super::{Counts, Ended, Engine, EngineError, Report, Watch};
 use crate::clock::later;
 use crate::model::{
     BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, Item, ItemKey, Link, LinkId, LinkStatus,
@@ -635,10 +635,11 @@ impl Hands<'_, '_> {
         match self.decide_anew(&mut pair)? {
             None => Ok(()),
             Some(repair) => {
-                let counted = self.report.counts.updated;
-                self.in_step(repair, pair)?;
-                // It belongs to the creation, not to the updates.
-                self.report.counts.updated = counted;
+                let Counts { updated, noted, .. } = self.report.counts;
+                let done = self.in_step(repair, pair);
+                // It belongs to the creation or the joining, and is not counted once more.
+                (self.report.counts.updated, self.report.counts.noted) = (updated, noted);
+                done?;
                 Ok(())
             }
         }
