@@ -29,7 +29,7 @@ use serde::Serialize;
 
 use crate::clock::{Clock, Stop, later, since};
 use crate::config::Patience;
-use crate::model::{BySide, ItemKey, LinkId, PassId, RouteName, Rules, Side, Timestamp};
+use crate::model::{BySide, ItemKey, LinkId, PassId, ProjectGid, RouteName, Rules, Side, Timestamp};
 use crate::provider::{self, ProviderError, Requests};
 use crate::reconcile::{Allowance, PairSeen, Plan, Refusal, Repair};
 use crate::store::{LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
@@ -227,6 +227,8 @@ impl Progress for Quiet {}
 pub struct Engine {
     /// The route.
     pub route: RouteName,
+    /// The tracker's project, kept with each pair.
+    pub project: ProjectGid,
     /// What decides about its items.
     pub rules: Rules,
     /// The two sides.

@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
-    RepoName, RouteName, Side, TaskGid, Timestamp, Waiting,
+    ProjectGid, RepoName, RouteName, Side, TaskGid, Timestamp, Waiting,
 };
 use crate::provider::{Cursor, Requests};
 
@@ -78,6 +78,8 @@ pub struct Brief {
 pub struct NewLink {
     /// The task.
     pub task: TaskGid,
+    /// The project of the route that made the pair.
+    pub project: Option<ProjectGid>,
     /// The issue.
     pub issue: IssueRef,
     /// The repository's id.
@@ -342,6 +344,9 @@ pub struct Lease {
 pub struct Record {
     /// Pairs to make.
     pub link: Vec<NewLink>,
+    /// Pairs to remember as retired: one half was gone or away when the other was found to name it. Nothing is
+    /// made anew for either, and if it comes back they are looked at together.
+    pub remember: Vec<NewLink>,
     /// Rows to change.
     pub change: Vec<(LinkId, LinkChange)>,
     /// A repository by its id and the name it has now: links made under another name follow it.

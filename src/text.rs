@@ -12,8 +12,10 @@
 
 mod asana_in;
 mod asana_out;
+mod build;
 mod doc;
 mod footer;
+mod inline;
 mod lens;
 mod link;
 mod markdown_in;
@@ -21,6 +23,7 @@ mod markdown_out;
 mod markup;
 mod merge;
 mod quiet;
+mod settle;
 mod title;
 
 use std::borrow::Cow;
@@ -151,8 +154,11 @@ fn plain_words(html: &str) -> Option<String> {
             b'.' | b',' | b'?' | b'!' | b'(' | b')' | b'\'' | b'"' | b';' | b'%' => before != b'\n',
             b'-' => before.is_ascii_alphanumeric(),
             b':' | b'/' => before != b'\n' && before != b':',
-            // Letters of two bytes, and of three bytes in the blocks that hold no spaces or controls.
+            // Letters of two bytes; of three, Chinese and Japanese ones; dashes, typographic quotes and dots. No
+            // space and no control character is among them.
             0xC3..=0xD9 => rest.next().is_some(),
+            0xE4..=0xE9 => rest.next().is_some() && rest.next().is_some(),
+            0xE2 => rest.next() == Some(0x80) && matches!(rest.next(), Some(0x90..=0xA6)),
             _ => return None,
         };
         if !plain {

@@ -105,12 +105,21 @@ impl World {
 
     /// Writes config.toml; `more` follows the route.
     fn configure(&self, more: &str) {
+        self.write_config(&self.database(), more);
+    }
+
+    /// The same over another database in the folder.
+    fn configure_over(&self, database: &str) {
+        self.write_config(&self.folder.path().join(database), "");
+    }
+
+    fn write_config(&self, database: &Path, more: &str) {
         let text = format!(
             "[database]\nurl = \"sqlite:{database}\"\n\
              [asana]\nbase_url = \"{asana}\"\ntoken = {{ env = \"ASANA_PAT\" }}\n\
              [github]\nbase_url = \"{github}\"\ntoken = {{ env = \"GITHUB_TOKEN\" }}\n\
              [[route]]\nname = \"app\"\nasana_project = \"{project}\"\ngithub_repo = \"{repo}\"\n{more}",
-            database = self.database().display(),
+            database = database.display(),
             asana = self.served.base_urls.tracker,
             github = self.served.base_urls.forge,
             project = self.project,
@@ -332,6 +341,11 @@ fn a_kept_plan_is_carried_out_only_while_it_holds() {
     world.run(&["apply", "p.json"]).ends(0);
     world.run(&["plan", "--full"]).ends(0);
 
+    // A lost database: the plan of joining what the markers say is kept and carried out like any other.
+    world.configure_over("other.db");
+    world.run(&["plan", "--out", "p.json"]).ends(1).says("2 to join");
+    world.run(&["apply", "p.json"]).ends(0).says("2 joined");
+
     std::fs::write(world.folder.path().join("p.json"), "[]").expect("written");
     world.run(&["apply", "p.json"]).ends(2).complains("no plan kept by").complains("plan --out");
     world.run(&["apply", "missing.json"]).ends(2).complains("missing.json");
@@ -459,7 +473,7 @@ fn the_demo_ends_in_step() {
     alone(&["demo"])
         .ends(0)
         .stays_plain()
-        .says("Both sides are in step.")
+        .says("Both sides are in step, but for 1 question for a person.")
         .says("an idle pass")
         .says("Plan for route website");
     let json = alone(&["demo", "--json"]).ends(0).json();

@@ -17,6 +17,7 @@ use evenkeel::provider::github::GithubClient;
 use evenkeel::provider::pace::Pace;
 use evenkeel::provider::{Changes, Connection, Cursor, Draft, Found, Observe, ProviderError, Write};
 use evenkeel::sandbox::{Fault, IssueSeed, Limit, Loop, Permission, Reason, Sandbox, TaskSeed, When};
+use evenkeel::text::{self, Footer};
 
 /// A sandbox with one project and one repository, and a client of each.
 struct World {
@@ -152,10 +153,14 @@ fn draft(side: Side, title: &str) -> Draft {
     };
     let marker = Marker::naming(partner.parse().expect("a key"));
     let content = Content { title: title.into(), body: "Some text & more".into(), ..Content::default() };
-    let footer = match side {
-        Side::Tracker => format!("---\n{marker}"),
-        Side::Forge => format!("---\n<!-- {marker} -->"),
+    let words = Footer {
+        partner: "the partner".into(),
+        url: "https://example.test/partner".into(),
+        due: None,
+        full_title: None,
+        body_cut: false,
     };
+    let footer = text::footer(side, &content.body, &words, &marker).expect("there is room");
     Draft { content, footer, marker }
 }
 

@@ -137,6 +137,7 @@ impl Story {
         let forge: Arc<dyn provider::Write> = Arc::new(github);
         Engine {
             route: "app".parse().expect("a name"),
+            project: self.project.gid.clone(),
             rules,
             providers: BySide { tracker, forge },
             store: self.store(),
@@ -370,6 +371,14 @@ impl Story {
                 let notes = if text.is_empty() { String::new() } else { html(&text) };
                 let completed = w.get(3).is_some_and(|word| word == "done");
                 let seed = TaskSeed { name: w[2].clone(), html_notes: notes, completed, ..TaskSeed::default() };
+                let gid = asana.task(&self.project.gid, seed);
+                self.names.insert(w[1].clone(), ItemKey::Task(gid));
+            }
+            // A task whose text has so many lines of 60 characters: more than GitHub takes.
+            "long-task" => {
+                let lines: u32 = w[2].parse().expect("a count");
+                let text: Vec<String> = (1..=lines).map(|line| format!("{line:06} {}", "words ".repeat(9))).collect();
+                let seed = TaskSeed { name: "Long".into(), html_notes: html(&text.join("\n")), ..TaskSeed::default() };
                 let gid = asana.task(&self.project.gid, seed);
                 self.names.insert(w[1].clone(), ItemKey::Task(gid));
             }

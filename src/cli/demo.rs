@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::args::{DemoArgs, Global};
-use super::output::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, columns, cut, paint, paragraph};
+use super::output::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, columns, count, cut, paint, paragraph};
 use super::{Context, Exit, Failure, Output, plan, run, setup};
 use crate::clock::{Clock, Stop, SystemClock, lock};
 use crate::config::{Config, Route};
@@ -84,10 +84,10 @@ pub(super) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     super::interrupt::raise(&context.stop, false);
     let stage = Stage { out: context.out, context: &context, route: &context.config.routes[0] };
 
-    stage.say(&format!(
-        "{}\nA small Asana and a small GitHub run on this machine; no account is touched.\n",
-        paint(BOLD, "Evenkeel demo")
-    ))?;
+    let mut opening = format!("{}\n", paint(BOLD, "Evenkeel demo"));
+    let what = "A small Asana and a small GitHub run on this machine; no account is touched.";
+    paragraph(&mut opening, anstyle::Style::new(), 0, context.out.width, what);
+    stage.say(&opening)?;
     stage.headline("Yesterday: a first pass over the project")?;
     let first = stage.pass(&Wake::Sweep, None)?;
     stage.say(&format!("  {}\n", run::tally(&first.counts, first.ended)))?;
@@ -100,7 +100,7 @@ pub(super) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     world.today(partner);
     clock.set(SignedDuration::ZERO);
 
-    stage.headline("Since then people changed things on both sides. What is to be done?")?;
+    stage.headline("Since then both sides were edited. What is to be done?")?;
     let wake = Wake::Poll { belt: false };
     let planned = plan::one(&context, stage.route, &wake)?.0;
     stage.say("\n")?;
@@ -125,16 +125,26 @@ pub(super) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     stage.costs(&[
         ("the first pass, yesterday", &first),
         ("the repair", &second),
-        ("a second pass, over its own echoes", &third),
+        ("a pass over its own echoes", &third),
         ("an idle pass", &fourth),
         ("a full look at both sides", &fifth),
     ])?;
-    let closing = if settled {
-        paint(GREEN, "Both sides are in step.")
-    } else {
-        paint(RED, "Something was left or planned again; that should not happen. Please report it.")
+    let asked: u64 =
+        context.store.waiting_links(Some(&stage.route.name), 1_000)?.iter().map(|link| link.waiting.len() as u64).sum();
+    let (style, closing) = match (settled, asked) {
+        (true, 0) => (GREEN, "Both sides are in step.".to_owned()),
+        (true, asked) => {
+            let waits = count(asked, "question", "questions");
+            (GREEN, format!("Both sides are in step, but for {waits} for a person."))
+        }
+        (false, _) => {
+            (RED, "Something was left or planned again; that should not happen. Please report it.".to_owned())
+        }
     };
-    stage.say(&format!("\n{closing} ({:.1} s in all)\n", began.elapsed().as_secs_f64()))?;
+    let mut last = "\n".to_owned();
+    let closing = format!("{closing} ({:.1} s in all)", began.elapsed().as_secs_f64());
+    paragraph(&mut last, style, 0, context.out.width, &closing);
+    stage.say(&last)?;
     if context.out.json {
         let passes = vec![first, second, third, fourth, fifth];
         context.out.json(&Answer { plan: planned.plan, passes, settled })?;
@@ -192,6 +202,7 @@ impl Stage<'_> {
     }
 
     fn headline(&self, text: &str) -> Result<(), Failure> {
+        let text = &cut(text, self.out.width.saturating_sub(3));
         let rule = "─".repeat(self.out.width.saturating_sub(columns(text) + 4));
         self.say(&format!("\n{} {} {}\n", paint(DIM, "──"), paint(BOLD, text), paint(DIM, rule)))
     }
@@ -259,15 +270,20 @@ impl Stage<'_> {
 
     /// What each pass planned and how many requests it took.
     fn costs(&self, passes: &[(&str, &Report)]) -> Result<(), Failure> {
-        let mut text =
-            format!("{}\n", paint(DIM, format_args!("{:<37}{:>8}{:>16}{:>16}", "pass", "repairs", "asana", "github")));
+        // The figures take 34 columns; what is left is for the names.
+        let wide = self.out.width.saturating_sub(34).min(37);
+        let head =
+            format!("{:<wide$}{:>8}{:>13}{:>13}", cut("requests of each pass", wide), "repairs", "asana", "github");
+        let mut text = format!("{}\n", paint(DIM, head));
         for (name, report) in passes {
             let requests = Side::BOTH.map(|side| {
                 let Requests { sent, unchanged, .. } = report.requests[side];
                 if unchanged > 0 { format!("{sent} ({unchanged} × 304)") } else { sent.to_string() }
             });
             let [asana, github] = requests;
-            let _ = writeln!(text, "{name:<37}{:>8}{asana:>16}{github:>16}", report.plan.repairs.len());
+            let name = cut(name, wide.saturating_sub(1));
+            let repairs = report.plan.repairs.len();
+            let _ = writeln!(text, "{name:<wide$}{repairs:>8}{asana:>13}{github:>13}");
         }
         self.say(&text)
     }
@@ -310,13 +326,15 @@ fn keep(context: &Context, folder: &Path, world: &World, served: &Served) -> Res
     let text = format!(
         "\n{headline}\n\n\
          export EVENKEEL_CONFIG='{config}'\n\
-         export ASANA_BASE_URL='{asana}' ASANA_PAT='{asana_token}' ASANA_PROJECT_GID='{project}'\n\
-         export GITHUB_BASE_URL='{github}' GITHUB_TOKEN='{github_token}' GITHUB_REPO='{repo}'\n\n\
+         export ASANA_BASE_URL='{asana}' ASANA_PROJECT_GID='{project}'\n\
+         export ASANA_PAT='{asana_token}'\n\
+         export GITHUB_BASE_URL='{github}' GITHUB_REPO='{repo}'\n\
+         export GITHUB_TOKEN='{github_token}'\n\n\
          {then}\n  \
          evenkeel status\n  \
          evenkeel plan --full\n  \
-         curl -H \"Authorization: Bearer $ASANA_PAT\" \"$ASANA_BASE_URL/tasks?project=$ASANA_PROJECT_GID\"\n  \
-         curl -H \"Authorization: Bearer $GITHUB_TOKEN\" \"$GITHUB_BASE_URL/repos/$GITHUB_REPO/issues?state=all\"\n\n",
+         curl -H \"Authorization: Bearer $ASANA_PAT\" \\\n    \"$ASANA_BASE_URL/tasks?project=$ASANA_PROJECT_GID\"\n  \
+         curl -H \"Authorization: Bearer $GITHUB_TOKEN\" \\\n    \"$GITHUB_BASE_URL/repos/$GITHUB_REPO/issues?state=all\"\n\n",
         headline = paint(BOLD, "Everything stays up until Ctrl-C. In another terminal:"),
         then = paint(BOLD, "Then, for example:"),
         config = config.display(),

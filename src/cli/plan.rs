@@ -11,7 +11,7 @@ use super::run::looked;
 use super::{Context, Exit, Failure};
 use crate::config::Route;
 use crate::engine::Wake;
-use crate::model::{BySide, Fingerprint, Link};
+use crate::model::{BySide, Fingerprint, Link, Side};
 use crate::provider::Requests;
 use crate::reconcile::{Allowance, Plan, Refusal};
 
@@ -68,7 +68,12 @@ pub(super) fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
                 } else {
                     show_plan(context, route, &wake, &answer)?;
                     if !answer.plan.is_empty() && answer.refused.is_none() && args.out.is_none() {
-                        context.out.line("`evenkeel run --once` carries it out; nothing was written so far.")?;
+                        let how = match &wake {
+                            Wake::Sweep => "`evenkeel run --once --full` carries it out",
+                            Wake::Visit(_) => "`evenkeel run --once` with the same --only carries it out",
+                            Wake::Poll { .. } | Wake::Retry => "`evenkeel run --once` carries it out",
+                        };
+                        context.out.line(format_args!("{how}; nothing was written so far."))?;
                     }
                     if let Some(file) = &args.out {
                         context.out.line(format_args!(
@@ -121,9 +126,11 @@ pub(super) fn one(context: &Context, route: &Route, wake: &Wake) -> Result<(Answ
 
 /// Shows one plan to a person.
 pub(super) fn show_plan(context: &Context, route: &Route, wake: &Wake, answer: &Answer) -> Result<(), Failure> {
+    let cursors = context.store.cursor_times(&route.name)?;
+    let first = matches!(wake, Wake::Poll { .. }) && Side::BOTH.iter().all(|side| cursors[*side].is_none());
     let beside = render::Beside {
         between: &between(route),
-        looked: looked(wake),
+        looked: if first { looked(&Wake::Sweep) } else { looked(wake) },
         waiting: &answer.waiting,
         refusal: answer.refused.as_ref().map(|refused| &refused.refusal),
         verbose: context.loudness > 0,

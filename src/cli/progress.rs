@@ -170,7 +170,9 @@ impl Progress for Watched {
         let repairs = u64::try_from(repairs).unwrap_or(u64::MAX);
         self.planned.store(repairs, Ordering::Relaxed);
         lock(&self.told).began = Some(Instant::now());
-        if let Some(bar) = &self.bar {
+        if repairs == 0 {
+            self.clear();
+        } else if let Some(bar) = &self.bar {
             if let Ok(style) =
                 ProgressStyle::with_template("{bar:30} {pos}/{len} repairs  {per_sec}  {eta} left  {wide_msg}")
             {

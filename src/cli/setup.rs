@@ -222,6 +222,7 @@ impl Context {
     pub fn engine_heard(&self, route: &Route, progress: Arc<dyn Progress>) -> Result<Engine, Failure> {
         Ok(Engine {
             route: route.name.clone(),
+            project: route.project.clone(),
             rules: route.rules.clone(),
             providers: self.providers(route)?,
             store: self.store.clone(),

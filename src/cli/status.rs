@@ -232,7 +232,7 @@ fn render(text: &mut String, status: &RouteStatus, width: usize, now: Timestamp)
         row(text, "waiting", &format!("{} (`evenkeel why ITEM` shows both values):", count(fields, "field", "fields")));
         for waiting in status.waiting.iter().take(WAITING_SHOWN) {
             let words =
-                format!("{} of {}, since {}: {}", waiting.field, waiting.task, ago(waiting.since, now), waiting.why);
+                format!("{} of {}, asked {}: {}", waiting.field, waiting.task, ago(waiting.since, now), waiting.why);
             row(text, "", &words);
         }
         if status.waiting.len() > WAITING_SHOWN {
@@ -286,7 +286,7 @@ fn render(text: &mut String, status: &RouteStatus, width: usize, now: Timestamp)
         output::paragraph(text, DIM, 11, width, &detail);
     }
     if status.state == "new" {
-        row(text, "next", "`evenkeel plan --full` shows what the first pass would do");
+        row(text, "next", "`evenkeel plan` shows what the first pass would do");
     }
     if let Some(error) = &status.last_error {
         row(text, "last error", &format!("pass {}, {}: {}", error.pass, ago(error.at, now), error.message));

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::args::WhyArgs;
 use super::item::{ago, route_of};
 use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
-use super::plan::render::{changes, shown};
+use super::plan::render::{changes, disagreement, shown};
 use super::{Context, Exit, Failure};
 use crate::engine::{Alone, Explained, FieldState, Next, Pair};
 use crate::model::{FieldPolicy, ItemKey, Side, Timestamp};
@@ -59,7 +61,12 @@ fn render(text: &mut String, explained: &Explained, route: &str, width: usize, n
         output::paragraph(text, YELLOW, 0, width, &what);
     }
     let _ = writeln!(text, "{}", paint(BOLD, "next"));
+    let waits = explained.pair.as_ref().is_some_and(|pair| pair.fields.iter().any(|field| field.waiting.is_some()));
     match &explained.next {
+        Next::Nothing if waits => {
+            let said = "nothing, until a person settles what waits; everything else is in step";
+            output::paragraph(text, YELLOW, 2, width, said);
+        }
         Next::Nothing => output::paragraph(text, GREEN, 2, width, "nothing to do: both sides are in step"),
         Next::Repair { repair } => render_repair(text, repair, width),
         Next::Ask { question } => {
@@ -101,34 +108,34 @@ fn render_field(text: &mut String, state: &FieldState, width: usize, now: Timest
     };
     let _ = writeln!(text, "{} {}", paint(BOLD, format_args!("{:<10}", state.field.as_str())), paint(DIM, owner));
     let room = width.saturating_sub(22);
-    let mut row = |label: &str, value: &str, style: anstyle::Style, note: &str| {
-        let shown = shortened(value, room);
+    let mut row = |label: &str, value: &Value, style: anstyle::Style, note: &str| {
+        let shown = match value {
+            Value::String(text) if !text.is_empty() => shortened(text, room),
+            other => output::cut(&shown(other), room),
+        };
         let _ = writeln!(text, "  {label:<8} {}{}", paint(style, shown), paint(style, note));
     };
     let plain = anstyle::Style::new();
     let quiet = Side::BOTH.into_iter().all(|side| state.now[side].is_some() && state.now[side] == state.base);
     match &state.base {
-        Some(base) if quiet => row("both", &shown(base), plain, ""),
-        Some(base) => row("agreed", &shown(base), DIM, ""),
+        Some(base) if quiet => row("both", base, plain, ""),
+        Some(base) => row("agreed", base, DIM, ""),
         None => {}
     }
     for side in Side::BOTH.into_iter().filter(|_| !quiet) {
         let Some(value) = &state.now[side] else { continue };
         // Where nothing drifts, both show the base as well as they can.
         let style = if state.drifts[side] { YELLOW } else { plain };
-        row(side.service(), &shown(value), style, if state.drifts[side] { "  (moved)" } else { "" });
+        row(side.service(), value, style, if state.drifts[side] { "  (moved)" } else { "" });
     }
     if let Some(waiting) = &state.waiting {
         let said = format!(
-            "waits for a person since {}: {}; make both sides say the same, or edit the one that shall stand",
+            "waits for a person, asked {}: {}; make both sides say the same, or edit the one that shall stand",
             ago(waiting.since, now),
             waiting.why
         );
         output::paragraph(text, YELLOW, 2, width, &said);
-        for side in Side::BOTH {
-            let value = shortened(&waiting.said[side], room);
-            let _ = writeln!(text, "  {:<8} {value}", format!("{}?", side.service()));
-        }
+        disagreement(text, &waiting.said, width);
     }
     if let Some(last) = &state.last_write {
         let said = format!(
@@ -150,7 +157,7 @@ fn shortened(value: &str, room: usize) -> String {
     if lines <= 1 {
         return output::cut(first, room);
     }
-    let more = format!(" (+{} lines)", lines - 1);
+    let more = format!(" (+{} {})", lines - 1, if lines == 2 { "line" } else { "lines" });
     format!("{}{more}", output::cut(first, room.saturating_sub(more.len())))
 }
 
@@ -252,6 +259,7 @@ mod tests {
                 id: LinkId(1),
                 route: route.clone(),
                 task: task.clone(),
+                project: None,
                 issue: issue.clone(),
                 repo_id: 1,
                 issue_id: 1,

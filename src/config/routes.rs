@@ -22,16 +22,10 @@ pub(super) fn routes(
     report: &Report,
 ) -> Option<Vec<Route>> {
     let sections = root.list("route");
-    let variables = ["ASANA_PROJECT_GID", "GITHUB_REPO"];
     // A `route` of a wrong type was reported; it is no reason to look at the environment.
     if sections.is_empty() {
         read_route(walk.absent("route"), people, tokens, world, report);
         return route_of_environment(people, tokens, world, report).map(|route| vec![route]);
-    }
-    for name in variables {
-        if world.text(name).is_some() {
-            report.warn(format!("{name} has no effect: {} names its routes itself", report.origin()));
-        }
     }
     let wanted = sections.len();
     let mut found: Vec<(Route, usize)> = Vec::new();
@@ -56,6 +50,15 @@ pub(super) fn routes(
             }
         }
         found.push((route, line));
+    }
+    // A variable that says what the file says misleads nobody.
+    let known = |known: &dyn Fn(&Route) -> bool| found.iter().any(|(route, _)| known(route));
+    let idle = [
+        ("ASANA_PROJECT_GID", world.text("ASANA_PROJECT_GID").map(|gid| known(&|route| route.project.as_str() == gid))),
+        ("GITHUB_REPO", world.text("GITHUB_REPO").map(|repo| known(&|route| route.repo.as_str() == repo))),
+    ];
+    for (name, _) in idle.iter().filter(|(_, said)| *said == Some(false)) {
+        report.warn(format!("{name} has no effect: {} names its routes itself, and none has it", report.origin()));
     }
     (found.len() == wanted).then(|| found.into_iter().map(|(route, _)| route).collect())
 }

@@ -217,6 +217,12 @@ fn the_file_wins_and_the_environment_fills_what_it_leaves_open() {
 }
 
 #[test]
+fn a_variable_that_says_what_the_file_says_is_no_matter() {
+    let config = Fake::file(ROUTE).set("GITHUB_REPO", "acme/app").good();
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
 fn a_whole_route_is_read() {
     let config = Fake::file(
         r#"

@@ -183,7 +183,7 @@ impl Engine {
     fn explain_alone(&self, item: &ItemKey) -> Result<Explained, EngineError> {
         let sight = self.sight(item)?;
         let mut alone = Alone {
-            found: said(&sight),
+            found: said_alone(&sight),
             title: None,
             marker: None,
             tombstones: self.store.tombstones(&self.route, std::slice::from_ref(item))?,
@@ -207,7 +207,7 @@ impl Engine {
                     Next::Nothing
                 }
             }
-            other => Next::Leave { why: said(other) },
+            other => Next::Leave { why: said_alone(other) },
         };
         Ok(Explained { item: item.clone(), pair: None, alone: Some(alone), next, due: Vec::new() })
     }
@@ -245,6 +245,14 @@ impl Engine {
             }
         }
         Ok(last)
+    }
+}
+
+/// The same for an item without a link: Asana answers a gid that never was as it answers a deleted one.
+fn said_alone(sight: &Sight) -> String {
+    match sight {
+        Sight::Absent => "not there: deleted, or it never was".to_owned(),
+        other => said(other),
     }
 }
 

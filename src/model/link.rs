@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BySide, Content, Field, Fingerprint, IssueRef, ItemKey, LinkId, RouteName, Side, TaskGid};
+use super::{BySide, Content, Field, Fingerprint, IssueRef, ItemKey, LinkId, ProjectGid, RouteName, Side, TaskGid};
 
 /// What a link is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -62,6 +62,8 @@ pub struct Link {
     pub route: RouteName,
     /// The task.
     pub task: TaskGid,
+    /// The project of the route that made the pair, if that was kept.
+    pub project: Option<ProjectGid>,
     /// The issue.
     pub issue: IssueRef,
     /// The repository's id, which survives a rename.

@@ -9,16 +9,18 @@ pub fn task_url(task: &TaskGid) -> String {
 }
 
 /// The footer an issue must carry for its task: link, due date, whole title when cut, hidden marker.
-pub fn issue_footer(task: &TaskGid, content: &Content, policy: &Policy) -> Option<String> {
+///
+/// `content` is what both agree on, `body` what stands above the footer; `None` where it leaves no room.
+pub fn issue_footer(task: &TaskGid, content: &Content, body: &str, policy: &Policy) -> Option<String> {
     let shown = text::view_title(Side::Forge, &content.title);
     let parts = text::Footer {
         partner: "Asana task".to_owned(),
         url: task_url(task),
         due: content.due.filter(|_| policy.due != FieldPolicy::Off),
         full_title: (shown != content.title).then(|| content.title.clone()),
-        body_cut: false,
+        body_cut: body.ends_with(text::CONTINUES),
     };
-    text::footer(Side::Forge, &content.body, &parts, &Marker::naming(ItemKey::Task(task.clone())))
+    text::footer(Side::Forge, body, &parts, &Marker::naming(ItemKey::Task(task.clone())))
 }
 
 /// The footer a task made for an issue carries: the link back and the marker.

@@ -41,7 +41,7 @@ fn key(side: Side) -> ItemKey {
 
 fn item(side: Side, content: Content, minute: i64, rules: &Rules) -> Item {
     let footer = match (side, key(Side::Tracker)) {
-        (Side::Forge, ItemKey::Task(task)) => issue_footer(&task, &content, &rules.policy),
+        (Side::Forge, ItemKey::Task(task)) => issue_footer(&task, &content, &content.body, &rules.policy),
         _ => None,
     };
     Item {
@@ -66,6 +66,7 @@ fn link(base: Content) -> Link {
         id: LinkId(1),
         route: "app".parse().expect("a name"),
         task: "1201".parse().expect("a gid"),
+        project: None,
         issue: "acme/app#17".parse().expect("an issue"),
         repo_id: 1,
         issue_id: 2,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::fields::{COMPARED, desired_assignees, fingerprint, same, shows, value, view};
 use super::footer::{issue_footer, task_footer};
 use super::merge::{Outcome, Said, merge};
+use super::pairing::untouched;
 use super::plan::{Action, Question, Repair, Skip, Write};
 use crate::model::{
     BySide, Change, Content, Field, FieldChange, FieldPolicy, Fingerprint, IntentId, Item, ItemKey, Link, LinkStatus,
@@ -89,10 +90,12 @@ pub fn plan_join(
 ) -> Repair {
     let said =
         BySide::from_fn(|side| Said { content: Some(&items[side].content), edited_at: Some(items[side].updated_at) });
-    let outcome = merge(None, said, rules, now);
+    let known = intent.and_then(|_| untouched(&items, rules));
+    let outcome = merge(known.as_ref(), said, rules, now);
     let shown = BySide::from_fn(|side| Some(&items[side]));
     let keys = BySide::from_fn(|side| items[side].key.clone());
-    let writes = BySide::from_fn(|side| write_for(side, &keys, shown[side], None, &outcome, rules, shown.forge));
+    let writes =
+        BySide::from_fn(|side| write_for(side, &keys, shown[side], known.as_ref(), &outcome, rules, shown.forge));
     let Outcome { merged, waiting, .. } = outcome;
     Repair {
         link: None,
@@ -346,7 +349,7 @@ fn write_for(
     }
     let footer_now = match item {
         Some(item) => item.footer.clone(),
-        None => base.and_then(|base| footer_for(side, keys, base, rules, None, issue)),
+        None => base.and_then(|base| footer_for(side, keys, base, &seen.body, rules, None, issue)),
     };
     let mut text_wanted = outcome.merged.clone();
     if outcome.waiting.contains_key(&Field::Body) {
@@ -355,7 +358,8 @@ fn write_for(
     if outcome.waiting.contains_key(&Field::Title) {
         text_wanted.title.clone_from(&seen.title);
     }
-    let footer = footer_for(side, keys, &text_wanted, rules, footer_now.as_deref(), issue);
+    let body = change.text.as_ref().map_or(&seen.body, |(body, _)| body);
+    let footer = footer_for(side, keys, &text_wanted, body, rules, footer_now.as_deref(), issue);
     if footer != footer_now {
         fields.push(FieldChange {
             field: Field::Footer,
@@ -379,16 +383,17 @@ fn footer_for(
     side: Side,
     keys: &BySide<ItemKey>,
     content: &Content,
+    body: &str,
     rules: &Rules,
     now: Option<&str>,
     issue: Option<&Item>,
 ) -> Option<String> {
     match (side, &keys.tracker) {
-        (Side::Forge, ItemKey::Task(task)) => issue_footer(task, content, &rules.policy),
+        (Side::Forge, ItemKey::Task(task)) => issue_footer(task, content, body, &rules.policy),
         (Side::Forge, ItemKey::Issue(_)) => now.map(str::to_owned),
         (Side::Tracker, _) => match (now, issue) {
             // Only tasks that we made carry one; it is put back when its words were damaged.
-            (Some(_), Some(issue)) => task_footer(&keys.forge, &issue.url, &content.body),
+            (Some(_), Some(issue)) => task_footer(&keys.forge, &issue.url, body),
             _ => now.map(str::to_owned),
         },
     }

@@ -33,7 +33,8 @@ pub enum Action {
     },
     /// Two items that exist become a pair; what they say is brought in step.
     Join {
-        /// Both as observed.
+        /// Both as observed; beside the repair's own `items` in JSON, so under another name.
+        #[serde(rename = "met")]
         items: Box<BySide<Item>>,
         /// The intent that this settles, if one was open.
         intent: Option<IntentId>,

@@ -13,7 +13,7 @@ use super::schema::{links, tombstones};
 use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, columns};
 use crate::model::{BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid};
 
-pub(super) use change::{insert, remove, rename, update};
+pub(super) use change::{insert, remember, remove, rename, update};
 
 /// Keys or rows in one statement: far below SQLite's 32,766 parameters, even with 16 columns a row.
 const CHUNK: usize = 500;
@@ -24,6 +24,7 @@ struct LinkRow {
     id: i64,
     route: String,
     task: String,
+    project: Option<String>,
     repo: String,
     number: i64,
     repo_id: i64,
@@ -44,6 +45,7 @@ impl LinkRow {
             id,
             route,
             task,
+            project,
             repo,
             number,
             repo_id,
@@ -62,6 +64,7 @@ impl LinkRow {
             id: LinkId(id),
             route: columns::parse(what, &route)?,
             task: columns::parse(what, &task)?,
+            project: project.map(|project| columns::parse(what, &project)).transpose()?,
             issue: columns::issue(what, &repo, number)?,
             repo_id,
             issue_id,

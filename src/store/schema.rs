@@ -9,6 +9,7 @@ diesel::table! {
         id -> BigInt,
         route -> Text,
         task -> Text,
+        project -> Nullable<Text>,
         repo -> Text,
         repo_key -> Text,
         number -> BigInt,

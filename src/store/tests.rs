@@ -24,6 +24,7 @@ fn app() -> RouteName {
 fn pair(number: u64) -> NewLink {
     NewLink {
         task: number.to_string().parse().expect("a gid"),
+        project: None,
         issue: IssueRef { repo: "acme/app".parse().expect("a repository"), number },
         repo_id: 1,
         issue_id: 0,

@@ -2,7 +2,8 @@
 //!
 //! The set of tags is declared open-ended by Asana: what is not known here gives its words.
 
-use super::doc::{Builder, CODE, EM, Line, STRIKE, STRONG, UNDERLINE};
+use super::build::Builder;
+use super::doc::{CODE, EM, Line, STRIKE, STRONG, UNDERLINE};
 use super::link::{self, Object, Thing};
 use super::markup::{self, Token};
 use crate::model::{People, Side};

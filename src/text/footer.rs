@@ -8,12 +8,16 @@
 
 use std::ops::Range;
 
-use super::doc::{self, Kind, Line, Piece, Said, Span};
+use super::doc::{Kind, Line, Piece, Said, Span};
+use super::settle::settle;
 use super::{asana_in, asana_out, clean, from_asana, link, markdown_in, markdown_out, render, unbroken};
 use crate::model::{Date, Marker, People, Side};
 
 /// GitHub refuses a longer body: 422 "body is too long (maximum is 65536 characters)".
 pub const BODY_CHARS_MAX: usize = 65_536;
+
+/// Room for the marker alone and the line break before it: a gid has at most 40 digits.
+pub(super) const MARKER_CHARS: usize = 128;
 
 /// Opens a footer on the forge.
 const OPENING: &str = "<!-- evenkeel -->";
@@ -249,8 +253,8 @@ pub fn split_tracker(html: &str, people: &People) -> Split {
         }
         lines.extend(below);
     }
-    let body = doc::settle(lines, people, false, |_, _| 0..0);
-    let footer = doc::settle(footer, people, false, |_, _| 0..0);
+    let body = settle(lines, people, false, |_, _| 0..0);
+    let footer = settle(footer, people, false, |_, _| 0..0);
     Split { body: render(body, people), footer: Some(render(footer, people)), marker: Some(marker) }
 }
 

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::doc::{Kind, Line, Said, said};
-use super::footer::BODY_CHARS_MAX;
+use super::footer::{BODY_CHARS_MAX, MARKER_CHARS};
 use super::markdown_out::{Writer, parted};
 use super::merge::{difference, merge_slices};
 use super::{clean, markdown_in, view};
@@ -26,10 +26,11 @@ const FOOTER_CHARS: usize = 2_048;
 /// Changed lines that are compared one with another to find which became which; beyond, line by line in order.
 const PAIRING_MAX: usize = 400;
 
-/// What the forge can show: everything up to [`BODY_CHARS_MAX`] characters, else as [`cut`] leaves it.
+/// What the forge can show: everything that leaves room for a marker, else as [`cut`] leaves it.
 pub(super) fn forge_view(markdown: &str) -> String {
+    const ROOM: usize = BODY_CHARS_MAX - MARKER_CHARS;
     // Bytes are never fewer than characters.
-    if markdown.len() <= BODY_CHARS_MAX || markdown.chars().nth(BODY_CHARS_MAX).is_none() {
+    if markdown.len() <= ROOM || markdown.chars().nth(ROOM).is_none() {
         return markdown.to_owned();
     }
     cut(markdown, BODY_CHARS_MAX - FOOTER_CHARS)
@@ -41,7 +42,7 @@ pub(super) fn forge_view(markdown: &str) -> String {
 pub fn cut(markdown: &str, room: usize) -> String {
     match parts(markdown, room) {
         None => markdown.to_owned(),
-        Some((head, _)) if head.is_empty() => CONTINUES.to_owned(),
+        Some(("", _)) => CONTINUES.to_owned(),
         Some((head, _)) => format!("{head}\n\n{CONTINUES}"),
     }
 }
@@ -235,9 +236,12 @@ impl<'e> Edit<'e> {
         Fates { kept, merged }
     }
 
-    /// Marks whole paragraphs, lists, quotes and blocks as gone of which a line is.
+    /// Marks whole paragraphs, lists, quotes and blocks as gone where a line of them is.
     fn widen(&self, changed: &[Range<usize>], gone: &mut [bool]) {
         let one_flow = |at: usize| {
+            if self.old[at].block.is_some() && self.old[at].block == self.old[at - 1].block {
+                return true;
+            }
             let (before, line) = (&self.old[at - 1].said, &self.old[at].said);
             !parted(before, line) && !(line.kind == Kind::Text && (line.is_blank() || before.is_blank()))
         };
@@ -363,7 +367,7 @@ impl<'e> Edit<'e> {
             if !blank(line) {
                 let gone = self.blocks[line].is_some_and(|block| !standing.contains(block));
                 let inner = old_at > old.start && old_at < old.end;
-                if !gone && !(way.drop_inner && inner) {
+                if !(gone || way.drop_inner && inner) {
                     let (above, below) = (line > 0 && blank(line - 1), blank(line + 1));
                     chunks.push(Chunk::Unseen(self.source[line], above, below));
                 }
@@ -392,7 +396,8 @@ impl<'e> Edit<'e> {
                 (Some(above), Some(below)) => parted(above, below),
                 _ => false,
             },
-            (Some(Err(blank)), Ok(_)) | (Some(Ok(_)), Err(blank)) => blank,
+            // A blank line that is shown stands for the one beside what is not.
+            (Some(Err(blank)), Ok(at)) | (Some(Ok(at)), Err(blank)) => blank && !said(at).is_some_and(Said::is_blank),
             (Some(Err(above)), Err(below)) => above || below,
         };
         for chunk in chunks {

@@ -142,7 +142,9 @@ pub(super) fn normal(url: &str) -> Option<Rc<str>> {
         match character {
             '<' | '>' | '"' | '\\' | '`' | '^' | '{' | '}' | '|' => percent(&mut normal, character),
             ';' if entity.is_some() => percent(&mut normal, ';'),
-            _ if character.is_whitespace() || character.is_control() => percent(&mut normal, character),
+            _ if character.is_whitespace() || character.is_control() || super::forbidden(character) => {
+                percent(&mut normal, character)
+            }
             _ => normal.push(character),
         }
         entity = match character {

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
 
-use super::doc::{Builder, CODE, EM, Kind, Line, STRIKE, STRONG, UNDERLINE};
+use super::build::Builder;
+use super::doc::{CODE, EM, Kind, Line, STRIKE, STRONG, UNDERLINE};
 use super::link;
 use super::markup::{self, Token};
 use crate::model::People;
@@ -16,6 +17,9 @@ pub(super) const TICKED: &str = "☑ ";
 
 /// Raw tags open at once; more are not followed, so that closing one stays cheap.
 const RAW_TAGS_MAX: usize = 100;
+
+/// How far back the beginning of an address is looked for; a longer one is read as Markdown.
+const ADDRESS_BYTES_MAX: usize = 500;
 
 /// The lines of a Markdown text that has LF line ends, each with its place in it.
 pub(super) fn read(markdown: &str, people: &People) -> Vec<Line> {
@@ -32,6 +36,7 @@ pub(super) fn read(markdown: &str, people: &People) -> Vec<Line> {
         cells: 0,
         picture: None,
         tags: Vec::new(),
+        literal: Vec::new(),
     };
     for (event, range) in Parser::new_ext(markdown, options).into_offset_iter() {
         reader.event(event, range);
@@ -81,6 +86,8 @@ struct Reader<'t> {
     picture: Option<(bool, bool)>,
     /// Tags opened by raw HTML and not yet closed, which end with the block at the latest.
     tags: Vec<Raw>,
+    /// For each open emphasis how many of its signs are words.
+    literal: Vec<usize>,
 }
 
 /// What a raw tag opened.
@@ -148,13 +155,15 @@ impl Reader<'_> {
         match tag {
             Tag::Paragraph => self.block_ended(),
             Tag::Heading { level, .. } => {
-                self.builder.at(self.lines(range));
+                // An underline is a line of its own.
+                let lines = self.lines(range);
+                self.builder.block((lines.len() > 1).then_some(lines));
                 self.builder.open_heading(level != HeadingLevel::H1);
             }
             Tag::BlockQuote(_) => self.builder.open_quote(),
-            Tag::CodeBlock(kind) => {
+            Tag::CodeBlock(_) => {
                 let lines = self.lines(range);
-                self.builder.block(matches!(kind, CodeBlockKind::Fenced(_)).then_some(lines));
+                self.builder.block(Some(lines));
                 self.builder.open_code();
                 self.code = true;
             }
@@ -174,12 +183,12 @@ impl Reader<'_> {
                 }
                 self.cells += 1;
             }
-            Tag::Emphasis => self.builder.style(EM, true),
-            Tag::Strong => self.builder.style(STRONG, true),
-            Tag::Strikethrough => self.builder.style(STRIKE, true),
-            Tag::Link { dest_url, link_type, .. } if link_type != LinkType::Email && !self.builder.in_link() => {
-                self.builder.link(link::normal(&dest_url));
-            }
+            Tag::Emphasis => self.emphasis(EM, range),
+            Tag::Strong => self.emphasis(STRONG, range),
+            Tag::Strikethrough => self.emphasis(STRIKE, range),
+            // An e-mail address is linked by both services by itself.
+            Tag::Link { link_type: LinkType::Email, .. } => {}
+            Tag::Link { dest_url, .. } if !self.builder.in_link() => self.builder.link(link::normal(&dest_url)),
             Tag::Image { dest_url, .. } => {
                 let link = link::normal(&dest_url).filter(|_| !self.builder.in_link());
                 let linked = link.is_some();
@@ -201,6 +210,7 @@ impl Reader<'_> {
             TagEnd::Heading(_) => {
                 self.close_raw();
                 self.builder.close_heading();
+                self.builder.block(None);
             }
             TagEnd::BlockQuote(_) => self.builder.close_quote(),
             TagEnd::CodeBlock => {
@@ -223,14 +233,12 @@ impl Reader<'_> {
                 self.builder.block(None);
             }
             TagEnd::TableHead | TagEnd::TableRow => self.block_ended(),
-            TagEnd::Emphasis => self.builder.style(EM, false),
-            TagEnd::Strong => self.builder.style(STRONG, false),
-            TagEnd::Strikethrough => self.builder.style(STRIKE, false),
-            TagEnd::Link
-                // A raw link around it stays open.
-                if !self.tags.contains(&Raw::Link) => {
-                    self.builder.link(None);
-                }
+            TagEnd::Emphasis => self.emphasis_ended(EM, range),
+            TagEnd::Strong => self.emphasis_ended(STRONG, range),
+            TagEnd::Strikethrough => self.emphasis_ended(STRIKE, range),
+            // A raw link around it stays open.
+            TagEnd::Link if self.tags.contains(&Raw::Link) => {}
+            TagEnd::Link => self.builder.link(None),
             TagEnd::Image => {
                 if let Some((linked, words)) = self.picture.take() {
                     if !words {
@@ -244,6 +252,51 @@ impl Reader<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Emphasis begins, unless its signs stand inside an address: there GitHub takes them as they are.
+    fn emphasis(&mut self, style: u8, range: &Range<usize>) {
+        let signs = match style {
+            _ if !self.in_address(range.start) => 0,
+            STRONG => 2,
+            STRIKE if self.markdown[range.start..].starts_with("~~") => 2,
+            _ => 1,
+        };
+        if signs > 0 {
+            self.builder.at(self.lines(&(range.start..range.start + 1)));
+            self.words(&self.markdown[range.start..range.start + signs]);
+        } else {
+            self.builder.style(style, true);
+        }
+        self.literal.push(signs);
+    }
+
+    fn emphasis_ended(&mut self, style: u8, range: &Range<usize>) {
+        match self.literal.pop() {
+            Some(signs) if signs > 0 => {
+                self.builder.at(self.lines(&(range.end - 1..range.end)));
+                self.words(&self.markdown[range.end - signs..range.end]);
+            }
+            _ => self.builder.style(style, false),
+        }
+    }
+
+    /// Whether a bare web address covers a place; one that a link leads to is none.
+    fn in_address(&self, at: usize) -> bool {
+        if self.builder.in_link() {
+            return false;
+        }
+        let bytes = self.markdown.as_bytes();
+        let from = at.saturating_sub(ADDRESS_BYTES_MAX);
+        let from = bytes[from..at]
+            .iter()
+            .rposition(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'>' | b'"'))
+            .map_or(from, |space| from + space + 1);
+        let Some(sign) = bytes[from..at].windows(3).position(|sign| sign == b"://") else { return false };
+        let before = &bytes[from..from + sign];
+        let before = before.strip_suffix(b"https").or_else(|| before.strip_suffix(b"http"));
+        before.is_some_and(|before| !before.ends_with(b"](") && !before.ends_with(b"]:"))
+            && self.markdown.get(from + sign..).is_some_and(|rest| from + sign + link::address(rest) > at)
     }
 
     fn words(&mut self, words: &str) {

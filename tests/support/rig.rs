@@ -95,6 +95,7 @@ impl Rig {
         let forge: Arc<dyn provider::Write> = Arc::new(github);
         Engine {
             route: Self::route(),
+            project: self.project.gid.clone(),
             rules: self.rules.clone(),
             providers: BySide { tracker, forge },
             store: self.store.clone(),
@@ -140,7 +141,7 @@ impl Rig {
             let Some(task) = &item.task else { return String::new() };
             let body = text::split_tracker(&item.html_notes, &evenkeel::model::People::default()).body;
             let content = Content { title: item.title.clone(), body: body.clone(), ..Content::default() };
-            text::join_forge(&body, issue_footer(task, &content, &policy).as_deref())
+            text::join_forge(&body, issue_footer(task, &content, &content.body, &policy).as_deref())
         });
         let population = self.sandbox.populate_pairs(&self.project.gid, &self.repo.name, count, body);
         let engine = self.engine();
@@ -168,6 +169,7 @@ impl Rig {
         assert_eq!(partner, Some(&task.key), "{} belongs to another", issue.key);
         NewLink {
             task: gid.clone(),
+            project: Some(self.project.gid.clone()),
             issue: reference.clone(),
             repo_id: *repo_id,
             issue_id: *id,

@@ -298,7 +298,7 @@ fn what_a_direct_read_finds_is_told_apart() {
 
 fn draft() -> Draft {
     let marker = Marker::naming("github:acme/app#3".parse().expect("a key"));
-    let content = Content { title: "Fix".into(), body: "It <fails>".into(), ..Content::default() };
+    let content = Content { title: "Fix".into(), body: "It fails & more".into(), ..Content::default() };
     Draft { content, footer: format!("---\n{marker}"), marker }
 }
 
@@ -337,7 +337,7 @@ fn a_task_is_made_in_one_request_with_everything_it_shall_say() {
     );
     assert_eq!(data["tags"], json!(["2", "3"]));
     let notes = data["html_notes"].as_str().expect("text");
-    assert!(notes.starts_with("<body>It &lt;fails&gt;") && notes.contains(&draft.marker.to_string()), "{notes}");
+    assert!(notes.starts_with("<body>It fails &amp; more") && notes.contains(&draft.marker.to_string()), "{notes}");
     // The second time the tags are known.
     let before = script.asked().len();
     client.create(&draft).expect("a task");

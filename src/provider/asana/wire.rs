@@ -288,7 +288,7 @@ mod tests {
 
     fn whole() -> Value {
         json!({
-            "gid": "1201", "resource_type": "task", "resource_subtype": "default_task", "name": "  Fix\nlogin ",
+            "gid": "1201", "resource_type": "task", "resource_subtype": "default_task", "name": "  Fix login ",
             "html_notes": "<body>It fails</body>", "completed": true,
             "created_at": "2026-11-01T10:00:00.123Z", "modified_at": "2026-11-02T10:00:00.000Z",
             "due_on": "2026-12-24", "assignee": {"gid": "77"},

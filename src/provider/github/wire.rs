@@ -190,7 +190,7 @@ mod tests {
     fn whole() -> Value {
         json!({
             "url": "https://api.github.com/repos/Acme/App/issues/17", "repository_url": "https://api.github.com/repos/Acme/App",
-            "number": 17, "id": 5_000_000_017_i64, "node_id": "I_kw17", "title": " Fix\tlogin", "body": "It fails\r\n",
+            "number": 17, "id": 5_000_000_017_i64, "node_id": "I_kw17", "title": " Fix login", "body": "It fails\r\n",
             "state": "open", "state_reason": null, "locked": false, "comments": 0,
             "user": {"login": "octo", "id": 1}, "labels": [{"id": 1, "name": "bug", "color": "d73a4a"}, "old"],
             "assignee": {"login": "ALICE-gh"}, "assignees": [{"login": "ALICE-gh"}, {"login": "stranger"}],

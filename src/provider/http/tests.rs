@@ -248,12 +248,16 @@ fn a_certificate_file_that_is_none_is_named() {
     assert!(broken.contains("must be PEM"), "{broken}");
 }
 
-/// Serves one TLS connection after another with a certificate nobody but the test trusts, valid until 2126.
-fn serve_tls() -> String {
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let certificate = CertificateDer::from_pem_slice(include_bytes!("test-only-cert.pem")).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("test-only-key.pem")).expect("a key");
+/// Serves one TLS connection after another; answers where, and the authority (PEM, made anew) nobody else trusts.
+fn serve_tls() -> (String, String) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let mut authority = CertificateParams::new(Vec::new()).expect("no names");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("an authority");
+    let pair = KeyPair::generate().expect("a key");
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+    let certificate = certificate.signed_by(&pair, &authority).expect("a certificate").der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(pair.serialize_der()).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -276,17 +280,17 @@ fn serve_tls() -> String {
             let _ = tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
         }
     });
-    url
+    (url, authority.pem())
 }
 
 #[test]
 fn certificates_are_verified_by_the_authority_configured() {
-    let url = serve_tls();
+    let (url, authority) = serve_tls();
     let strange = transport().send(&get(&url), SOON).map(drop);
     let Err(TransportError::NotSent(why)) = &strange else { panic!("{strange:?}") };
     assert!(why.contains("certificate"), "{why}");
     let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), include_bytes!("test-only-cert.pem")).expect("written");
+    std::fs::write(file.path(), authority).expect("written");
     let network = Network { ca_file: Some(file.path().to_owned()), ..network() };
     let trusting = UreqTransport::new(&network).expect("a transport");
     assert_eq!(trusting.send(&get(&url), SOON).map(|response| response.status), Ok(200));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 
 use super::CHUNK;
-use crate::model::{BySide, LinkId, LinkStatus, RepoName, RouteName, Timestamp};
+use crate::model::{BySide, LinkId, LinkStatus, ProjectGid, RepoName, RouteName, Timestamp};
 use crate::store::backend::{Conn, on};
 use crate::store::error::Fault;
 use crate::store::schema::{links, tombstones};
@@ -16,6 +16,7 @@ use crate::store::{LinkChange, NewLink, StoreError, columns};
 struct LinkInsert<'a> {
     route: &'a str,
     task: &'a str,
+    project: Option<&'a str>,
     repo: &'a str,
     repo_key: String,
     number: i64,
@@ -60,11 +61,28 @@ pub(in crate::store) fn insert(
     Ok(ids)
 }
 
+/// Keeps pairs as retired.
+pub(in crate::store) fn remember(
+    conn: &mut Conn<'_>,
+    route: &RouteName,
+    pairs: &[NewLink],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    for pairs in pairs.chunks(CHUNK) {
+        let retired =
+            |pair| link_insert(route, pair, now).map(|row| LinkInsert { status: LinkStatus::Retired.as_str(), ..row });
+        let rows = pairs.iter().map(retired).collect::<Result<Vec<_>, Fault>>()?;
+        on!(conn, |c| diesel::insert_into(links::table).values(&rows).execute(c))?;
+    }
+    Ok(())
+}
+
 fn link_insert<'a>(route: &'a RouteName, pair: &'a NewLink, now: Timestamp) -> Result<LinkInsert<'a>, Fault> {
-    let NewLink { task, issue, repo_id, issue_id, issue_node_id, base, seen, waiting } = pair;
+    let NewLink { task, project, issue, repo_id, issue_id, issue_node_id, base, seen, waiting } = pair;
     Ok(LinkInsert {
         route: route.as_str(),
         task: task.as_str(),
+        project: project.as_ref().map(ProjectGid::as_str),
         repo: issue.repo.as_str(),
         repo_key: issue.repo.folded(),
         number: columns::number(issue)?,
