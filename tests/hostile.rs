@@ -131,8 +131,8 @@ const WORDS: &str = "words that somebody wrote";
 const LABEL: &str = "ui";
 
 impl Story {
-    fn begin() -> Self {
-        let mut rig = Rig::in_memory();
+    fn begin(seed: u64) -> Self {
+        let mut rig = Rig::in_memory(seed);
         rig.rules.creation = Creation::Both;
         rig.rules.policy.labels = FieldPolicy::Both;
         let bent = Arc::new(Bent {
@@ -149,9 +149,7 @@ impl Story {
         let report = rig.pass(&Wake::Poll { belt: false }).expect("a pass");
         assert_eq!((report.ended, report.counts.created), (Ended::Settled, 3), "{:?}", report.messages);
         rig.clock.advance(Duration::from_secs(3_600));
-        for _ in 0..2 {
-            rig.pass(&Wake::Poll { belt: false }).expect("a pass");
-        }
+        rig.pass(&Wake::Poll { belt: false }).expect("a pass");
         rig.clock.advance(Duration::from_secs(60));
         rig.sandbox.asana().rename(&a, "A, renamed");
         rig.sandbox.github().retitle(&rig.repo.name, b, "B, renamed");
@@ -164,7 +162,7 @@ impl Story {
     fn suffer(&self, what: &str) -> Vec<Report> {
         let issue = self.rig.issue_key(self.b);
         let named = vec![ItemKey::Task(self.a.clone()), issue];
-        let wakes = [Wake::Poll { belt: false }, Wake::Visit(named), Wake::Sweep, Wake::Poll { belt: true }];
+        let wakes = [Wake::Poll { belt: true }, Wake::Visit(named), Wake::Sweep];
         let mut reports = Vec::new();
         for wake in wakes {
             let report = self.rig.pass(&wake).unwrap_or_else(|error| panic!("{what}: {wake:?}: {error}"));
@@ -275,7 +273,9 @@ type Case = (String, Box<dyn FnOnce(&Story) + Send>, bool);
 
 /// Plays one case.
 fn play(what: &str, prepare: impl FnOnce(&Story), must_say: bool) {
-    let story = Story::begin();
+    // Where chance has a part, every case has its own.
+    let seed = what.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let story = Story::begin(seed);
     prepare(&story);
     let reports = story.suffer(what);
     // A fault of the sandbox's own counts there.
@@ -317,14 +317,12 @@ fn play_all(cases: Vec<Case>) {
 
 #[test]
 fn an_answer_that_is_no_json_harms_nothing_whatever_the_call() {
-    let broken: [(&str, Bend); 12] = [
+    let broken: [(&str, Bend); 10] = [
         ("html", body("<!DOCTYPE html><html><body>Please sign in</body></html>")),
         ("bytes that are no text", body(vec![0xff_u8, 0xfe, 0x80, 0x81])),
         ("nothing", body("")),
         ("null", body("null")),
-        ("a number", body("-1e999")),
         ("a list of nothing", body("[null,null]")),
-        ("an empty object", body("{}")),
         ("data that is a number", body(r#"{"data":7}"#)),
         ("deep nesting", body("[".repeat(100_000))),
         ("deep nesting in a field", body(format!(r#"{{"data":{}{}}}"#, "[".repeat(5_000), "]".repeat(5_000)))),
@@ -392,8 +390,11 @@ fn items_with_fields_missing_null_or_absurd_harm_nothing_whatever_the_call() {
         ];
         for (name, value) in absurd {
             let what: String = value.to_string().chars().take(40).collect();
+            let value_is_text = value == json!("12ab");
             let bend = field(name, value);
-            let applies = needed(call.side()).contains(&name);
+            // Answers to writes are read by the same code: one bad value of each kind will do.
+            let writes = !matches!(call, Call::TaskList | Call::Task | Call::IssueList | Call::Issue);
+            let applies = needed(call.side()).contains(&name) && (!writes || name == labels || value_is_text);
             // Of a time that can be, nobody can say that it is wrong; nested text reads as text.
             if applies && !(name == "html_notes" && what.contains("body")) {
                 cases.push((
@@ -423,9 +424,13 @@ fn odd_statuses_headers_and_listings_without_end_harm_nothing() {
         cases.push((what, prepare, must_say));
     };
     for call in Call::ALL {
-        for status in [100, 204, 302, 304, 418, 799] {
+        for status in [204, 302, 304, 799] {
             let bend: Bend = Arc::new(move |response| Ok(Response { status, body: Vec::new(), ..response }));
             case(format!("status {status} for {call:?}"), false, Box::new(move |story| story.bend(call, bend)));
+        }
+        // What a listing, a read and a write make of them.
+        if !matches!(call, Call::Events | Call::IssueList | Call::ChangeIssue) {
+            continue;
         }
         let headers = [
             ("date", "the day before yesterday".to_owned()),
@@ -465,8 +470,8 @@ fn odd_statuses_headers_and_listings_without_end_harm_nothing() {
             ("40 MB", Fault::Huge(40 << 20), 1.0, true),
             ("two items short", Fault::ShortListing(2), 1.0, false),
             ("every item short", Fault::ShortListing(100), 1.0, false),
-            ("other types", Fault::WrongTypes, 0.7, false),
-            ("a stale copy", Fault::Stale(Duration::from_secs(7_200)), 0.7, false),
+            ("other types", Fault::WrongTypes, 1.0, false),
+            ("a stale copy", Fault::Stale(Duration::from_secs(7_200)), 1.0, false),
         ];
         for (name, fault, chance, must_say) in faults {
             case(
@@ -475,11 +480,13 @@ fn odd_statuses_headers_and_listings_without_end_harm_nothing() {
                 Box::new(move |story| story.rig.sandbox.faults().chance(chance, listed(), fault)),
             );
         }
-        case(
-            format!("other types in everything from {side}"),
-            false,
-            Box::new(move |story| story.rig.sandbox.faults().chance(0.5, When::side(side), Fault::WrongTypes)),
-        );
+        for round in 0..4 {
+            case(
+                format!("other types in everything from {side}, {round}"),
+                false,
+                Box::new(move |story| story.rig.sandbox.faults().chance(0.5, When::side(side), Fault::WrongTypes)),
+            );
+        }
     }
     play_all(cases);
 }
@@ -488,8 +495,10 @@ fn odd_statuses_headers_and_listings_without_end_harm_nothing() {
 fn a_listing_with_ever_new_pages_comes_to_an_end() {
     for side in Side::BOTH {
         let list = if side == Side::Tracker { "/tasks?" } else { "/issues?" };
-        let story = Story::begin();
+        let story = Story::begin(7);
         let when = When::side(side).method(Method::Get).path(list);
+        // Empty ones, so that only their number counts.
+        story.rig.sandbox.faults().chance(1.0, when.clone(), Fault::ShortListing(100));
         story.rig.sandbox.faults().chance(1.0, when, Fault::PageLoop(Loop::Fresh));
         let report = story.rig.pass(&Wake::Sweep).expect("a pass");
         assert_eq!(report.ended, Ended::Failed, "{side}: {:?}", report.messages);
@@ -502,7 +511,7 @@ fn a_listing_with_ever_new_pages_comes_to_an_end() {
 
 #[test]
 fn a_gzip_bomb_over_http_is_a_failed_pass_that_says_so() {
-    let mut story = Story::begin();
+    let mut story = Story::begin(7);
     let served = story.rig.sandbox.serve().expect("loopback can be served");
     let network = support::network(served.base_urls.clone());
     story.rig.transport = Arc::new(UreqTransport::new(&network).expect("a transport"));
@@ -521,7 +530,7 @@ fn a_gzip_bomb_over_http_is_a_failed_pass_that_says_so() {
 #[test]
 fn an_empty_project_or_repository_is_held_by_a_brake() {
     for side in Side::BOTH {
-        let story = Story::begin();
+        let story = Story::begin(7);
         let list = if side == Side::Tracker { "/tasks?" } else { "/issues?" };
         let when = When::side(side).method(Method::Get).path(list);
         story.rig.sandbox.faults().chance(1.0, when, Fault::ShortListing(100));
@@ -535,18 +544,18 @@ fn an_empty_project_or_repository_is_held_by_a_brake() {
 
 #[test]
 fn absurd_words_that_can_be_believed_are_put_right_by_the_next_answer() {
-    let huge = "x".repeat(1 << 20);
+    let (huge, long) = ("x".repeat(1 << 20), "x".repeat(100_000));
     let words = [
-        (Call::Task, "name", json!(huge)),
+        (Call::Task, "name", json!(long)),
         (Call::TaskList, "name", json!(huge)),
-        (Call::Task, "html_notes", json!(format!("<body>{WORDS} {huge}</body>"))),
-        (Call::Task, "html_notes", json!(format!("{WORDS}{}", "<ul><li>".repeat(20_000)))),
+        (Call::Task, "html_notes", json!(format!("<body>{WORDS} {long}</body>"))),
+        (Call::Task, "html_notes", json!(format!("{WORDS}{}", "<ul><li>".repeat(5_000)))),
         (Call::Task, "html_notes", json!(format!("<body>{WORDS} &#x110000; &bogus; <a href=\"javascript:x\">y</a>"))),
-        (Call::Issue, "title", json!(huge)),
-        (Call::IssueList, "title", json!(huge)),
-        (Call::Issue, "body", json!(format!("{WORDS}\n{}", "> ".repeat(20_000)))),
-        (Call::IssueList, "body", json!(format!("{WORDS}\n{huge}"))),
-        (Call::IssueList, "body", json!(format!("{WORDS}\n{}", "[".repeat(20_000)))),
+        (Call::Issue, "title", json!(long)),
+        (Call::IssueList, "title", json!(long)),
+        (Call::Issue, "body", json!(format!("{WORDS}\n{}", "> ".repeat(5_000)))),
+        (Call::IssueList, "body", json!(format!("{WORDS}\n{long}"))),
+        (Call::IssueList, "body", json!(format!("{WORDS}\n{}", "[".repeat(5_000)))),
         (Call::IssueList, "updated_at", json!("9999-12-30T22:00:00Z")),
         (Call::TaskList, "modified_at", json!("9999-12-30T22:00:00Z")),
         (Call::IssueList, "updated_at", json!("-9999-01-02T01:59:59Z")),
@@ -561,16 +570,19 @@ fn absurd_words_that_can_be_believed_are_put_right_by_the_next_answer() {
     play_all(cases);
 }
 
+/// What happens once, in the middle of a pass.
+type Act = Arc<Mutex<Option<Box<dyn FnMut() + Send>>>>;
+
 /// A database that fails while a pass is at work on it.
 struct Failing {
     rig: Rig,
-    requests: Arc<Mutex<Option<Box<dyn FnMut() + Send>>>>,
+    act: Act,
 }
 
 /// Does something to the database just before the first write leaves.
 struct Before {
     inner: Arc<dyn Transport>,
-    act: Arc<Mutex<Option<Box<dyn FnMut() + Send>>>>,
+    act: Act,
 }
 
 impl Transport for Before {
@@ -594,14 +606,14 @@ impl Failing {
         assert_eq!((report.ended, report.counts.created), (Ended::Settled, 2));
         rig.task("C", WORDS);
         rig.task("D", WORDS);
-        let requests: Arc<Mutex<Option<Box<dyn FnMut() + Send>>>> = Arc::default();
-        rig.transport = Arc::new(Before { inner: rig.transport.clone(), act: requests.clone() });
-        Self { rig, requests }
+        let act: Act = Arc::default();
+        rig.transport = Arc::new(Before { inner: rig.transport.clone(), act: act.clone() });
+        Self { rig, act }
     }
 
     /// What happens in the middle of the next pass.
     fn meanwhile(&self, act: impl FnMut() + Send + 'static) {
-        *self.requests.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(act));
+        *self.act.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(act));
     }
 
     fn other(&self) -> support::Database {
@@ -679,15 +691,16 @@ fn a_database_locked_by_another_program_is_an_error_and_the_next_pass_goes_on() 
             let mut conn = support::connect(&path);
             diesel::connection::SimpleConnection::batch_execute(&mut conn, "BEGIN IMMEDIATE").expect("a lock");
             locked.send(()).expect("somebody waits");
-            // An error is the end of the test.
-            let _ = wait.recv();
+            // Longer than the store waits for its turn, but not for each of what the end of a pass still tries.
+            let _ = wait.recv_timeout(Duration::from_secs(11));
         });
         ready.recv().expect("locked");
         *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     });
     let error = failing.fails("the database is locked by another process; try again");
     assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
-    let_go.send(()).expect("it waits");
+    // It may have let go by itself.
+    let _ = let_go.send(());
     let thread = holder.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a holder");
     thread.join().expect("no panic");
     failing.recovers("the lock");
@@ -768,10 +781,10 @@ fn run_once_over_a_database_that_cannot_be_used_says_why_and_asks_nobody() {
 
 #[test]
 fn an_edit_of_another_field_between_the_re_read_and_the_write_is_not_lost() {
-    let mut rig = Rig::in_memory();
+    let mut rig = Rig::in_memory(7);
     let task = rig.task("A", WORDS);
     assert_eq!(rig.pass(&Wake::Poll { belt: false }).expect("a pass").ended, Ended::Settled);
-    let act: Arc<Mutex<Option<Box<dyn FnMut() + Send>>>> = Arc::default();
+    let act: Act = Arc::default();
     rig.transport = Arc::new(Before { inner: rig.transport.clone(), act: act.clone() });
     rig.sandbox.asana().rename(&task, "A, renamed");
     let (sandbox, repo) = (rig.sandbox.clone(), rig.repo.name.clone());
