@@ -17,7 +17,7 @@ use crate::store::LEASE;
 
 /// How long to wait for another process at work on the route: as long as the lease of one that died
 /// may still stand, and a little more.
-const LEASE_WAIT: Duration = LEASE.saturating_add(Duration::from_secs(5));
+pub(super) const LEASE_WAIT: Duration = LEASE.saturating_add(Duration::from_secs(5));
 
 /// What `--json` answers.
 #[derive(Serialize)]
