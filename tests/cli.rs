@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::clock::SystemClock;
+use evenkeel::config::DatabaseUrl;
 use evenkeel::model::{BySide, ProjectGid, RepoName, Side, TaskGid};
 use evenkeel::sandbox::{Fault, IssueView, Sandbox, Served, TaskSeed, When};
+use evenkeel::store::migrate;
 use serde_json::Value;
 
 /// Columns of a terminal that tells nothing about itself, and of a pipe.
@@ -374,6 +376,19 @@ fn a_database_that_is_not_one_does_not_keep_check_from_the_rest() {
     let answer = world.run(&["check"]).ends(2).stays_plain();
     answer.says("BAD answer").says("1 thing must be mended").says("can be read");
     world.run(&["plan"]).ends(2);
+}
+
+#[test]
+fn a_database_of_an_older_program_is_no_fault_to_mend() {
+    let world = World::new();
+    world.task("Fix the login");
+    world.run(&["run", "--once"]).ends(0);
+    let url = DatabaseUrl::Sqlite(world.database());
+    let known = migrate::known();
+    migrate::go_to(&url, &known[known.len() - 2]).expect("one step back");
+    world.run(&["check"]).ends(0).says("the first pass brings it up to").says("everything is as needed");
+    world.run(&["run", "--once"]).ends(0);
+    world.run(&["check"]).ends(0).says("the newest this program knows");
 }
 
 #[test]

@@ -103,18 +103,23 @@ fn database(context: &Context, trouble: Option<&StoreError>) -> Vec<Finding> {
         });
         return findings;
     }
-    match trouble
-        .map_or_else(|| context.store.ping().map_err(|error| error.to_string()), |error| Err(error.to_string()))
-    {
+    let known = migrate::known();
+    let applied = migrate::applied(url);
+    // Tables of an older program cannot be read, but the first pass mends that.
+    let older = applied.as_ref().is_ok_and(|applied| !applied.is_empty() && applied.len() < known.len());
+    let answer = match trouble {
+        Some(error) if !older => Err(error.to_string()),
+        _ => context.store.ping().map_err(|error| error.to_string()),
+    };
+    match answer {
         Ok(()) => findings.push(good("answer", "reachable".to_owned())),
         Err(error) => {
             findings.push(bad("answer", error, "see the message; `database.url` names it"));
             return findings;
         }
     }
-    let known = migrate::known();
     let newest = known.last().cloned().unwrap_or_default();
-    match migrate::applied(url) {
+    match applied {
         Ok(applied) if applied.is_empty() => {
             findings.push(good("version", "empty; the first pass makes its tables".to_owned()));
         }

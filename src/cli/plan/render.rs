@@ -429,7 +429,7 @@ pub fn shown(value: &Value) -> String {
 
 /// What two sides say that disagree, line by line, with the side in front of each line that is its alone.
 pub fn disagreement(text: &mut String, said: &BySide<String>, width: usize) {
-    let room = width.saturating_sub(12);
+    let room = width.saturating_sub(11);
     let difference = difference(&said.tracker, &said.forge);
     for (tag, line) in difference.shown {
         let (side, style) = match tag {
@@ -437,17 +437,17 @@ pub fn disagreement(text: &mut String, said: &BySide<String>, width: usize) {
             ChangeTag::Insert => (Side::Forge.service(), YELLOW),
             ChangeTag::Equal => ("", DIM),
         };
-        let mut label = format!("  {side:<9}");
+        let mut label = format!("  {side:<8}");
         let lines = wrap(&line, room);
         let lines = if lines.is_empty() { vec![String::new()] } else { lines };
         for line in lines {
             let _ = writeln!(text, "{}", format!("{label} {}", paint(style, line)).trim_end());
-            label = " ".repeat(11);
+            label = " ".repeat(10);
         }
     }
     if difference.hidden > 0 {
         let more = count(difference.hidden, "more line", "more lines");
-        paragraph(text, DIM, 12, width, &format!("... {more}; --json has them all"));
+        paragraph(text, DIM, 11, width, &format!("... {more}; --json has them all"));
     }
 }
 
