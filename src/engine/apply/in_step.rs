@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{Failure, Hands, keys};
-use crate::model::{BySide, Content, Field, FieldChange, Fingerprint, Item, ItemKey, Link, LinkStatus, Side, Waiting};
+use crate::model::{
+    BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
+    Waiting,
+};
 use crate::provider::{Found, ProviderError};
 use crate::reconcile::{Action, COMPARED, PairPlan, PairSeen, Repair, Sight, Write, fingerprint, plan_pair, shows};
-use crate::store::{LinkChange, Record};
+use crate::store::{LinkChange, NewDue, Record};
 
 /// How often one pair is read anew within a pass because it moved under our hands.
 const LOOKS_MAX: u32 = 3;
@@ -95,7 +98,10 @@ impl Hands<'_, '_> {
         for side in Side::BOTH {
             let Some(write) = &fresh[side] else { continue };
             let item = self.write(&anew, pair, write)?;
-            seen[side] = Some(fingerprint(&item, &self.engine.rules.policy));
+            // Somebody's edit of another field may have come between the re-read and the write. Taken for seen it
+            // would never be looked at again.
+            let stands = self.stands(side, &item, base, waiting);
+            seen[side] = stands.then(|| fingerprint(&item, &self.engine.rules.policy));
             items[side] = Some(item);
         }
         for (side, item) in items.iter() {
@@ -103,6 +109,16 @@ impl Hands<'_, '_> {
                 self.took(side, item, fresh[side].as_ref(), base)?;
             }
         }
+        let edited = Side::BOTH.into_iter().filter(|side| items[*side].is_some() && seen[*side].is_none());
+        let due = edited.map(|side| NewDue {
+            item: pair.link.key(side),
+            reason: "it was edited while it was being written".to_owned(),
+            not_before: self.engine.clock.now(),
+            attempts: 0,
+            last_error: None,
+            parked: false,
+        });
+        let due = due.collect();
         let change = LinkChange {
             base: Some(base.clone()),
             seen: Some(seen),
@@ -110,11 +126,22 @@ impl Hands<'_, '_> {
             waiting: Some(waiting.clone()),
             issue: None,
         };
-        let record = Record { change: vec![(pair.link.id, change)], clear_due: keys(&pair.link), ..Record::default() };
+        let record =
+            Record { change: vec![(pair.link.id, change)], clear_due: keys(&pair.link), due, ..Record::default() };
         self.record(&record)?;
         self.report.counts.updated += 1;
         self.report.counts.waiting += u64::try_from(waiting.len()).unwrap_or(0);
         Ok(None)
+    }
+
+    /// Whether an item just written shows what both agree on, in the fields that are kept in step.
+    fn stands(&self, side: Side, item: &Item, base: &Content, waiting: &BTreeMap<Field, Waiting>) -> bool {
+        let Rules { policy, people, .. } = &self.engine.rules;
+        COMPARED.into_iter().all(|field| {
+            policy.of(field) == FieldPolicy::Off
+                || waiting.contains_key(&field)
+                || shows(side, field, base, &item.content, people)
+        })
     }
 
     /// A service may drop what it does not allow without a word: that is found here, not by the next pass.

@@ -292,7 +292,7 @@ mod tests {
             "html_notes": "<body>It fails</body>", "completed": true,
             "created_at": "2026-11-01T10:00:00.123Z", "modified_at": "2026-11-02T10:00:00.000Z",
             "due_on": "2026-12-24", "assignee": {"gid": "77"},
-            "tags": [{"gid": "9", "name": "bug"}, {"gid": "10"}],
+            "tags": [{"gid": "9", "name": "bug"}, {"gid": "10", "name": ""}],
             "memberships": [{"project": {"gid": "54"}, "section": {"gid": "1", "name": "Other"}},
                             {"project": {"gid": "55"}, "section": {"gid": "2", "name": "Doing"}}],
             "custom_fields": [{"gid": "3", "name": "Team", "display_value": "Web"}, {"gid": "4", "name": "Empty", "display_value": null}],
