@@ -368,6 +368,24 @@ fn a_brake_refuses_with_both_numbers_and_the_way_out() {
 }
 
 #[test]
+fn a_database_that_is_not_one_does_not_keep_check_from_the_rest() {
+    let world = World::new();
+    std::fs::write(world.database(), "these are no tables").expect("written");
+    let answer = world.run(&["check"]).ends(2).stays_plain();
+    answer.says("BAD answer").says("1 thing must be mended").says("can be read");
+    world.run(&["plan"]).ends(2);
+}
+
+#[test]
+fn a_quiet_pass_that_leaves_nothing_says_nothing() {
+    let world = World::new();
+    world.task("Fix the login");
+    let answer = world.run(&["run", "--once", "--quiet"]).ends(0);
+    assert_eq!((answer.out.as_str(), answer.err.as_str()), ("", ""));
+    world.issue("Fix the login");
+}
+
+#[test]
 fn one_route_that_fails_does_not_keep_the_others_from_their_pass() {
     let world = World::new();
     let hidden = world.sandbox.asana().project("Hidden");
