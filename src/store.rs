@@ -344,6 +344,9 @@ pub struct Lease {
 pub struct Record {
     /// Pairs to make.
     pub link: Vec<NewLink>,
+    /// Pairs to remember as retired: one half was gone or away when the other was found to name it. Nothing is
+    /// made anew for either, and if it comes back they are looked at together.
+    pub remember: Vec<NewLink>,
     /// Rows to change.
     pub change: Vec<(LinkId, LinkChange)>,
     /// A repository by its id and the name it has now: links made under another name follow it.

@@ -3,15 +3,17 @@
 //! Memory does not grow with the number of links: an item whose digest is the one kept with its link
 //! is counted and forgotten. Nothing here writes.
 
+mod claims;
+mod decide;
+mod looks;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, EngineError, Planned, Wake};
-use crate::model::{BySide, Item, ItemKey, LinkId, LinkStatus, Native, Place, RepoName, Side, Timestamp};
-use crate::provider::{Changes, Cursor, Found, Halt, ProviderError, Remedy};
-use crate::reconcile::{
-    Claim, PairPlan, PairSeen, Plan, Sight, Skip, Strangers, fingerprint, plan_pair, plan_strangers, stays_alone,
-};
-use crate::store::{Brief, Due, LinkChange, NewDue, Record};
+use crate::model::{BySide, Item, ItemKey, LinkId, LinkStatus, Native, RepoName, Side, Timestamp};
+use crate::provider::{Changes, Cursor, Halt, ProviderError};
+use crate::reconcile::{Plan, Sight, Skip, Strangers, fingerprint, stays_alone};
+use crate::store::{Brief, Due, Record};
 
 /// Linked items missing from a whole listing that are read one by one in a pass; a listing that is
 /// short by more is not believed any further, and the rest is looked at by the next sweep.
@@ -25,6 +27,12 @@ const DUE_MAX: u32 = 1_000;
 
 /// Due items of a side from which on a listing is considered in place of direct reads: a page or more of them.
 const LISTED_WHEN_DUE_MIN: usize = 100;
+
+/// Due and parked items read before a partner is made, because they may claim one; more than ever wait so.
+const WAITING_READS_MAX: usize = 1_000;
+
+/// Why a parked item is left alone.
+const PARKED: &str = "parked (`evenkeel parked`)";
 
 /// How a side was observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +78,14 @@ struct Gathering<'a> {
     mode: BySide<Mode>,
     dues: BTreeMap<ItemKey, Due>,
     parked: BTreeSet<ItemKey>,
-    read_failures: u32,
+    /// Linked items kept as a listing showed them, which may be behind.
+    listed: BTreeSet<ItemKey>,
+    /// Direct reads of a side that failed one after another.
+    read_failures: BySide<u32>,
+    /// Whether a side answered anything in this pass.
+    answered: BySide<bool>,
+    /// What was not even asked for, because its side had stopped answering.
+    untried: BTreeSet<ItemKey>,
     more: bool,
     /// Once an issue was seen: the name its repository has now and the one our links know, if they differ.
     renamed: Option<Option<(RepoName, RepoName)>>,
@@ -98,7 +113,10 @@ impl Engine {
             mode: BySide { tracker: Mode::Named, forge: Mode::Named },
             dues: BTreeMap::new(),
             parked: self.parked_keys()?,
-            read_failures: 0,
+            listed: BTreeSet::new(),
+            read_failures: BySide::default(),
+            answered: BySide::default(),
+            untried: BTreeSet::new(),
             more: false,
             renamed: None,
             plan: Plan::new(self.route.clone()),
@@ -157,6 +175,7 @@ impl Gathering<'_> {
             self.before_creating(&cursors, alive)?;
         }
         self.missing(alive)?;
+        self.waiting_claims(alive)?;
         self.follow_claims(alive)
     }
 
@@ -199,7 +218,9 @@ impl Gathering<'_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        match changes.map_err(|error| EngineError::Provider { side, error })? {
+        let changes = changes.map_err(|error| EngineError::Provider { side, error })?;
+        self.answered[side] = true;
+        match changes {
             Changes::Since { next, touched } => {
                 self.mode[side] = Mode::Since;
                 for key in touched {
@@ -243,6 +264,7 @@ impl Gathering<'_> {
             return Err(error);
         }
         swept.map_err(|error| EngineError::Provider { side, error })?;
+        self.answered[side] = true;
         self.mode[side] = Mode::Swept;
         Ok(())
     }
@@ -274,8 +296,13 @@ impl Gathering<'_> {
         let briefs = by_item(side, engine.store.briefs(&engine.route, &keys)?);
         for item in items {
             match briefs.get(&item.key) {
-                Some(brief) => self.linked(side, brief, item),
-                None => self.stranger(item),
+                Some(brief) => {
+                    let key = item.key.clone();
+                    if self.linked(side, brief, item) {
+                        self.listed.insert(key);
+                    }
+                }
+                None => self.stranger(item)?,
             }
         }
         Ok(())
@@ -320,84 +347,61 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    fn linked(&mut self, side: Side, brief: &Brief, item: Item) {
+    /// Keeps a linked item unless it shows what it showed when last settled; answers whether it was kept.
+    fn linked(&mut self, side: Side, brief: &Brief, item: Item) -> bool {
         self.present[side].set(brief.id);
         let print = fingerprint(&item, &self.engine.rules.policy);
         if brief.seen[side].as_ref() == Some(&print) && !self.dues.contains_key(&item.key) {
-            return;
+            return false;
         }
         self.pairs.entry(brief.id).or_default()[side] = Some(Sight::Shown(Box::new(item)));
+        true
     }
 
-    fn stranger(&mut self, item: Item) {
+    /// Keeps an unlinked item if it may get a partner or claims one.
+    fn stranger(&mut self, item: Item) -> Result<(), EngineError> {
+        let engine = self.engine;
         if self.stranger_keys.contains(&item.key) {
-            return;
+            return Ok(());
         }
         let wanted =
             item.marker.is_some() || self.claimed.contains(&item.key) || self.strangers.intents.contains_key(&item.key);
         if !wanted {
-            if let Some(why) = stays_alone(&item, &self.engine.rules) {
-                return self.plan.skip(Skip { item: item.key, why });
+            // What gets no partner anyway must not take up the room of what does.
+            let why = match stays_alone(&item, &engine.rules) {
+                Some(why) => Some(why),
+                None if self.parked.contains(&item.key) => Some(PARKED.to_owned()),
+                None => self.elsewhere(&item.key)?,
+            };
+            if let Some(why) = why {
+                self.plan.skip(Skip { item: item.key, why });
+                return Ok(());
             }
             if self.stranger_keys.len() >= self.engine.patience.repairs_max {
                 self.more = true;
-                return;
+                return Ok(());
             }
+        } else if item.marker.is_some()
+            && let Some(why) = self.elsewhere(&item.key)?
+        {
+            // Its partner is the other route's business and is not even read.
+            self.plan.skip(Skip { item: item.key, why });
+            return Ok(());
         }
         if let Some(marker) = &item.marker {
             self.claimed.insert(marker.partner.clone());
         }
         self.stranger_keys.insert(item.key.clone());
         self.strangers.items[item.side()].push(item);
-    }
-
-    /// Reads one item that may have moved.
-    fn read(&mut self, key: &ItemKey) -> Result<(), EngineError> {
-        let engine = self.engine;
-        let side = key.side();
-        let brief = by_item(side, engine.store.briefs(&engine.route, std::slice::from_ref(key))?).remove(key);
-        let sight = self.look(key)?;
-        self.plan.seen[side] += 1;
-        match (brief, sight) {
-            (Some(brief), Sight::Shown(item)) => self.linked(side, &brief, *item),
-            (Some(brief), sight) => {
-                self.present[side].set(brief.id);
-                self.pairs.entry(brief.id).or_default()[side] = Some(sight);
-            }
-            (None, Sight::Shown(item)) => self.stranger(*item),
-            (None, Sight::Unseen(why)) => {
-                self.again(key, &why);
-                self.plan.skip(Skip { item: key.clone(), why: format!("it could not be read: {why}") });
-            }
-            (None, Sight::Absent | Sight::Moved(_) | Sight::Unmoved) => {}
-        }
         Ok(())
     }
 
-    /// Reads an item and, when it is linked, its partner too: nothing is inferred from a cursor.
-    fn visit(&mut self, key: &ItemKey) -> Result<(), EngineError> {
-        let engine = self.engine;
-        let due = self.dues.contains_key(key);
-        let brief = by_item(key.side(), engine.store.briefs(&engine.route, std::slice::from_ref(key))?).remove(key);
-        let Some(brief) = brief else { return self.read(key) };
-        let known = self.pairs.entry(brief.id).or_default()[key.side()].is_some();
-        if !known {
-            let sight = self.look(key)?;
-            self.plan.seen[key.side()] += 1;
-            // An echo of our own write shows what it showed when last in step: one read and no more.
-            if let Sight::Shown(item) = &sight
-                && !due
-                && !brief.waits
-                && brief.seen[key.side()] == Some(fingerprint(item, &engine.rules.policy))
-                // Unless its partner was named too, and moved.
-                && self.pairs.get(&brief.id).is_none_or(|pair| pair[key.side().opposite()].is_none())
-            {
-                self.pairs.remove(&brief.id);
-                return Ok(());
-            }
-            self.pairs.entry(brief.id).or_default()[key.side()] = Some(sight);
-        }
-        Ok(())
+    /// Two routes may share a repository or a project: an item has one partner, on one of them.
+    fn elsewhere(&self, key: &ItemKey) -> Result<Option<String>, EngineError> {
+        let link = self.engine.store.link_of(key)?;
+        Ok(link
+            .filter(|link| link.status != LinkStatus::Retired && link.route != self.engine.route)
+            .map(|link| format!("linked on route {}", link.route)))
     }
 
     /// Before a partner is made for an item named one by one, the other side is observed: an earlier
@@ -407,316 +411,13 @@ impl Gathering<'_> {
         cursors: &BySide<Option<Cursor>>,
         alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        for side in Side::BOTH {
+        // Twice, because what one side's cursor brings up may ask for the other's.
+        for side in [Side::Tracker, Side::Forge, Side::Tracker] {
             if !self.strangers.items[side].is_empty() {
                 self.follow(side.opposite(), cursors[side.opposite()].as_ref(), false, alive)?;
             }
         }
         Ok(())
-    }
-
-    /// A direct read. One item's failure is that item's failure; several in a row are the side's.
-    fn look(&mut self, key: &ItemKey) -> Result<Sight, EngineError> {
-        let side = key.side();
-        match self.engine.providers[side].item(key) {
-            Ok(found) => {
-                self.read_failures = 0;
-                Ok(match found {
-                    Found::Here(mut item) => {
-                        self.known_name(&mut item)?;
-                        Sight::Shown(item)
-                    }
-                    Found::Moved(to) => Sight::Moved(to),
-                    Found::Gone => Sight::Absent,
-                    Found::Unseen(why) => Sight::Unseen(why),
-                    Found::NotAnItem => Sight::Unseen("it is no work item (any more)".to_owned()),
-                })
-            }
-            Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. })) => {
-                Err(EngineError::Provider { side, error })
-            }
-            Err(error) => {
-                if let Remedy::RetryLater { .. } = error.remedy() {
-                    self.read_failures += 1;
-                    if self.read_failures > READ_FAILURES_MAX {
-                        return Err(EngineError::Provider { side, error });
-                    }
-                }
-                Ok(Sight::Unseen(error.to_string()))
-            }
-        }
-    }
-
-    /// Linked items that a whole listing did not show: absent from a listing is not gone.
-    fn missing(&mut self, alive: &mut dyn FnMut(u64) -> Result<(), EngineError>) -> Result<(), EngineError> {
-        let engine = self.engine;
-        if !Side::BOTH.into_iter().any(|side| self.mode[side] == Mode::Swept) {
-            return Ok(());
-        }
-        let ids = engine.store.link_ids(&engine.route, LinkStatus::Active)?;
-        for side in Side::BOTH {
-            // A side that shows nothing at all is the brakes' business.
-            if self.mode[side] != Mode::Swept || self.plan.seen[side] == 0 {
-                continue;
-            }
-            let missing: Vec<LinkId> = ids.iter().copied().filter(|id| !self.present[side].has(*id)).collect();
-            if missing.len() > MISSING_READS_MAX {
-                self.messages.push(format!(
-                    "{} did not list {} of {} linked items; {MISSING_READS_MAX} of them are read one by one, the rest by \
-                     the next sweep",
-                    side.service(),
-                    missing.len(),
-                    ids.len()
-                ));
-            }
-            let looked: Vec<LinkId> = missing.into_iter().take(MISSING_READS_MAX).collect();
-            for link in engine.store.links_by_id(&looked)? {
-                alive(0)?;
-                let sight = self.look(&link.key(side))?;
-                if let Sight::Shown(item) = &sight
-                    && link.seen[side] == Some(fingerprint(item, &engine.rules.policy))
-                {
-                    continue;
-                }
-                self.pairs.entry(link.id).or_default()[side] = Some(sight);
-            }
-        }
-        Ok(())
-    }
-
-    /// Open creations: the items in question, and what carries their markers now.
-    fn open_intents(&mut self, alive: &mut dyn FnMut(u64) -> Result<(), EngineError>) -> Result<(), EngineError> {
-        for intent in super::intents::open_creations(self.engine)? {
-            alive(0)?;
-            self.strangers.intents.insert(intent.source.clone(), (intent.id, intent.until));
-            match intent.found {
-                Some(item) => {
-                    self.read(&intent.source)?;
-                    let keys = [item.key.clone()];
-                    let linked = self.engine.store.briefs(&self.engine.route, &keys)?;
-                    if linked.iter().all(|brief| brief.status == LinkStatus::Retired) {
-                        self.stranger(item);
-                    } else {
-                        // Linked by somebody else meanwhile: the creation is settled.
-                        self.closing.close_intents.push(intent.id);
-                        self.strangers.intents.remove(&intent.source);
-                    }
-                }
-                None if intent.until <= self.now => {
-                    self.closing.close_intents.push(intent.id);
-                    self.strangers.intents.remove(&intent.source);
-                    self.read(&intent.source)?;
-                }
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the partners that unlinked items claim, where they were not observed.
-    fn follow_claims(&mut self, alive: &mut dyn FnMut(u64) -> Result<(), EngineError>) -> Result<(), EngineError> {
-        let engine = self.engine;
-        let claims: Vec<(ItemKey, ItemKey)> = self
-            .strangers
-            .items
-            .iter()
-            .flat_map(|(_, items)| items)
-            .filter_map(|item| Some((item.key.clone(), item.marker.as_ref()?.partner.clone())))
-            .filter(|(item, partner)| item.side() != partner.side())
-            .collect();
-        let keys: Vec<ItemKey> = claims.iter().flat_map(|(item, partner)| [item.clone(), partner.clone()]).collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        for stone in engine.store.tombstones(&engine.route, &keys)? {
-            self.strangers
-                .tombstones
-                .insert(BySide { tracker: ItemKey::Task(stone.task), forge: ItemKey::Issue(stone.issue) });
-        }
-        let briefs = engine.store.briefs(&engine.route, &keys)?;
-        let mut linked: BTreeMap<ItemKey, ItemKey> = BTreeMap::new();
-        for brief in briefs.into_iter().filter(|brief| brief.status != LinkStatus::Retired) {
-            let (task, issue) = (ItemKey::Task(brief.task), ItemKey::Issue(brief.issue));
-            linked.insert(task.clone(), issue.clone());
-            linked.insert(issue, task);
-        }
-        for (item, partner) in claims {
-            alive(0)?;
-            if let Some(by) = linked.get(&partner) {
-                self.strangers.claims.insert(item, Claim::Taken(by.clone()));
-                continue;
-            }
-            let pair = match item.side() {
-                Side::Tracker => BySide { tracker: item.clone(), forge: partner.clone() },
-                Side::Forge => BySide { tracker: partner.clone(), forge: item.clone() },
-            };
-            if self.stranger_keys.contains(&partner) || self.strangers.tombstones.contains(&pair) {
-                continue;
-            }
-            match self.look(&partner)? {
-                Sight::Shown(found) if found.place == Place::Left => {
-                    let why = format!("{partner} is not in the route");
-                    self.strangers.claims.insert(item, Claim::Unreadable(why));
-                }
-                Sight::Shown(found) => {
-                    self.stranger_keys.insert(partner.clone());
-                    self.strangers.items[partner.side()].push(*found);
-                }
-                Sight::Absent | Sight::Moved(_) | Sight::Unmoved => {
-                    self.strangers.claims.insert(item, Claim::Gone);
-                }
-                Sight::Unseen(why) => {
-                    self.again(&item, &why);
-                    self.strangers.claims.insert(item, Claim::Unreadable(why));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes an item due again after a failed look; parks it after the last attempt.
-    fn again(&mut self, key: &ItemKey, why: &str) {
-        let attempts = self.dues.get(key).map_or(0, |due| due.attempts) + 1;
-        let engine = self.engine;
-        // Cleared and set anew, so that the new time counts and not the earlier one.
-        self.closing.clear_due.push(key.clone());
-        self.closing.due.push(NewDue {
-            item: key.clone(),
-            reason: "it could not be read".to_owned(),
-            not_before: engine.backoff().not_before(key, attempts, None, self.now),
-            attempts,
-            last_error: Some(why.to_owned()),
-            parked: attempts >= engine.patience.attempts_max,
-        });
-    }
-
-    /// Pairs and plans what was observed.
-    fn decide(mut self, alive: &mut dyn FnMut(u64) -> Result<(), EngineError>) -> Result<Planned, EngineError> {
-        let engine = self.engine;
-        let counts = engine.store.count_links(&engine.route)?;
-        self.plan.links = counts.get(&LinkStatus::Active).copied().unwrap_or(0);
-        let mut pairs: BTreeMap<LinkId, PairSeen> = BTreeMap::new();
-        let mut waiting = 0;
-        let gathered = std::mem::take(&mut self.pairs);
-        let ids: Vec<LinkId> = gathered.keys().copied().collect();
-        let mut gathered = gathered;
-        for chunk in ids.chunks(200) {
-            for link in engine.store.links_by_id(chunk)? {
-                let Some(mut sights) = gathered.remove(&link.id) else { continue };
-                alive(0)?;
-                let keys = BySide::from_fn(|side| link.key(side));
-                if let Some(side) = Side::BOTH.into_iter().find(|side| self.parked.contains(&keys[*side])) {
-                    self.plan.skip(Skip { item: keys[side].clone(), why: "parked (`evenkeel parked`)".to_owned() });
-                    continue;
-                }
-                let due = Side::BOTH.into_iter().any(|side| self.dues.contains_key(&keys[side]));
-                let inferable =
-                    link.status == LinkStatus::Active && link.base.is_some() && link.waiting.is_empty() && !due;
-                for side in Side::BOTH {
-                    if sights[side].is_none() {
-                        sights[side] = Some(if inferable { Sight::Unmoved } else { self.look(&keys[side])? });
-                    }
-                }
-                let (Some(tracker), Some(forge)) = (sights.tracker, sights.forge) else { continue };
-                let pair = PairSeen { link, sight: BySide { tracker, forge } };
-                self.pair(pair, &mut pairs, &mut waiting);
-            }
-        }
-        let mut strangers = std::mem::take(&mut self.strangers);
-        let unanswered: BTreeSet<ItemKey> = strangers.intents.keys().cloned().collect();
-        // A partner may be made only when the other side was observed whole, or since its cursor.
-        strangers.may_create = Side::BOTH
-            .into_iter()
-            .all(|side| self.mode[side] != Mode::Named || strangers.items[side.opposite()].is_empty());
-        for side in Side::BOTH {
-            let parked = &self.parked;
-            let plan = &mut self.plan;
-            let mut kept = Vec::with_capacity(strangers.items[side].len());
-            for item in std::mem::take(&mut strangers.items[side]) {
-                let why = if parked.contains(&item.key) {
-                    Some("parked (`evenkeel parked`)".to_owned())
-                } else {
-                    // Two routes may share a repository or a project: an item has one partner, on one of them.
-                    let link = engine.store.link_of(&item.key)?;
-                    link.filter(|link| link.status != LinkStatus::Retired && link.route != engine.route)
-                        .map(|link| format!("linked on route {}", link.route))
-                };
-                match why {
-                    Some(why) => plan.skip(Skip { item: item.key, why }),
-                    None => kept.push(item),
-                }
-            }
-            strangers.items[side] = kept;
-        }
-        let known: Vec<ItemKey> =
-            strangers.items.iter().flat_map(|(_, items)| items).map(|item| item.key.clone()).collect();
-        for stone in engine.store.tombstones(&engine.route, &known)? {
-            strangers
-                .tombstones
-                .insert(BySide { tracker: ItemKey::Task(stone.task), forge: ItemKey::Issue(stone.issue) });
-        }
-        plan_strangers(strangers, &engine.rules, self.now, &mut self.plan);
-        self.plan.sort();
-        self.clear_dues(&unanswered);
-        let swept = BySide::from_fn(|side| self.mode[side] == Mode::Swept);
-        Ok(Planned {
-            plan: self.plan,
-            pairs,
-            closing: self.closing,
-            swept,
-            more: self.more,
-            messages: self.messages,
-            waiting,
-        })
-    }
-
-    fn pair(&mut self, pair: PairSeen, pairs: &mut BTreeMap<LinkId, PairSeen>, waiting: &mut u64) {
-        let link = &pair.link;
-        match plan_pair(&pair, &self.engine.rules, self.now) {
-            PairPlan::Settled { seen } => {
-                *waiting += u64::try_from(link.waiting.len()).unwrap_or(0);
-                if seen.tracker.is_some() || seen.forge.is_some() {
-                    let seen = BySide::from_fn(|side| seen[side].clone().or_else(|| link.seen[side].clone()));
-                    self.closing.change.push((link.id, LinkChange { seen: Some(seen), ..LinkChange::default() }));
-                }
-            }
-            PairPlan::Repair(repair) => {
-                self.plan.repairs.push(*repair);
-                pairs.insert(link.id, pair);
-            }
-            PairPlan::Ask(question) => self.plan.questions.push(question),
-            PairPlan::Skip(skip) => {
-                // Both halves wait under the task's name, so that attempts are counted once.
-                let unseen = Side::BOTH.into_iter().find_map(|side| match &pair.sight[side] {
-                    Sight::Unseen(why) => Some(format!("{}: {why}", pair.link.key(side))),
-                    _ => None,
-                });
-                if let Some(why) = unseen {
-                    self.again(&pair.link.key(Side::Tracker), &why);
-                }
-                self.plan.skip(skip);
-            }
-        }
-    }
-
-    /// Items that were due, were looked at, and need nothing more.
-    fn clear_dues(&mut self, unanswered: &BTreeSet<ItemKey>) {
-        let busy: BTreeSet<&ItemKey> = self
-            .plan
-            .repairs
-            .iter()
-            .flat_map(|repair| [repair.items.tracker.as_ref(), repair.items.forge.as_ref()])
-            .flatten()
-            .chain(self.closing.due.iter().map(|due| &due.item))
-            .chain(unanswered)
-            .collect();
-        let done: Vec<ItemKey> = self
-            .dues
-            .values()
-            .filter(|due| due.not_before <= self.now && !busy.contains(&due.item))
-            .map(|due| due.item.clone())
-            .collect();
-        self.closing.clear_due.extend(done);
     }
 }
 

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+mod healing;
+mod walk;
+
 use super::*;
 use crate::clock::{VirtualClock, lock};
 use crate::model::{
@@ -39,6 +42,8 @@ pub(super) struct Shelf {
     pub(super) on_write: Option<Trouble>,
     /// Listings leave these out.
     pub(super) unlisted: BTreeSet<ItemKey>,
+    /// Direct reads of these get no answer.
+    pub(super) unanswered: BTreeSet<ItemKey>,
 }
 
 /// One side in memory. Behaves as the services do where the engine could tell the difference.
@@ -169,6 +174,9 @@ impl Observe for Fake {
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         let shelf = lock(&self.shelf);
+        if shelf.unanswered.contains(key) {
+            self.fails(Some(Trouble::Unreachable), "read")?;
+        }
         Ok(match shelf.items.get(key) {
             Some(_) if shelf.hidden.contains(key) => Found::Unseen("status 404".into()),
             Some(item) => Found::Here(Box::new(item.clone())),
@@ -234,7 +242,7 @@ impl Write for Fake {
             }
             if let Some((body, footer)) = text {
                 item.content.body = body;
-                item.marker = footer.as_ref().and_then(|_| item.marker.clone());
+                item.marker = footer.as_deref().and_then(marker_in);
                 item.footer = footer;
             }
             if let Some(status) = status {
@@ -255,6 +263,15 @@ impl Write for Fake {
         lock(&self.shelf).comments.push((key.clone(), text.to_owned()));
         Ok(())
     }
+}
+
+/// The marker in a footer, as the services' clients find it.
+fn marker_in(footer: &str) -> Option<crate::model::Marker> {
+    let at = footer.find("evenkeel:v1 ")?;
+    let words: Vec<&str> = footer[at..].split_whitespace().take(3).collect();
+    let text = words.join(" ");
+    let end = text.find("check:")? + "check:".len() + 8;
+    text.get(..end)?.parse().ok()
 }
 
 /// Two sides, a database, an engine.

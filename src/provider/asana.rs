@@ -119,7 +119,7 @@ impl AsanaClient {
     /// The item in an answer that carries one task.
     fn item_in(&self, ask: &Ask<'_>, response: &Response) -> Result<Option<Item>, ProviderError> {
         let task: Enveloped<Task> = self.caller.decode(ask, response)?;
-        match task.data.read(&self.project, &self.rules.people).map_err(|why| garbled(ask, why))? {
+        match task.data.read(&self.project, &self.rules).map_err(|why| garbled(ask, why))? {
             Read::Item(item) => Ok(Some(*item)),
             Read::Separator => Ok(None),
         }

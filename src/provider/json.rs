@@ -7,6 +7,18 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 /// Longest explanation of what is wrong with an answer, in characters.
 const WHY_CHARS_MAX: usize = 200;
 
+/// Labels or tags of one item at most; GitHub allows 100. More is no answer of either service, and each would be
+/// made anew on the other side.
+pub const LABELS_MAX: usize = 1_000;
+
+/// Reads a field that may be null: `Some(None)`. With `#[serde(default)]` a missing one is `None`.
+///
+/// # Errors
+/// When it is something else.
+pub fn present<'de, T: de::Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
 /// Reads a body as `T`; unknown fields are ignored, nesting is limited by serde_json to 128.
 ///
 /// The error says where and what kind of thing was found, never what it said.

@@ -36,8 +36,10 @@ pub fn merge(base: Option<&Content>, said: BySide<Said<'_>>, rules: &Rules, now:
         Outcome { merged: base.cloned().unwrap_or_default(), waiting: BTreeMap::new(), why: BTreeMap::new() };
     for field in COMPARED {
         if rules.policy.of(field) == FieldPolicy::Off {
-            // Kept as last agreed; without a base, as the side says that would own it in a new pair.
+            // Kept as last agreed; without a base, as the side says that would own it in a new pair. Sets start
+            // empty then: switched on later they unite, where a base of one side would remove its own.
             if base.is_none()
+                && !matches!(field, Field::Labels | Field::Assignees)
                 && let Some(content) = said.tracker.content.or(said.forge.content)
             {
                 assign(field, content, &mut outcome.merged);

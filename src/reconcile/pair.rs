@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::fields::{COMPARED, desired_assignees, fingerprint, same, shows, value, view};
 use super::footer::{issue_footer, task_footer};
 use super::merge::{Outcome, Said, merge};
+use super::pairing::untouched;
 use super::plan::{Action, Question, Repair, Skip, Write};
 use crate::model::{
     BySide, Change, Content, Field, FieldChange, FieldPolicy, Fingerprint, IntentId, Item, ItemKey, Link, LinkStatus,
@@ -89,10 +90,12 @@ pub fn plan_join(
 ) -> Repair {
     let said =
         BySide::from_fn(|side| Said { content: Some(&items[side].content), edited_at: Some(items[side].updated_at) });
-    let outcome = merge(None, said, rules, now);
+    let known = intent.and_then(|_| untouched(&items, rules));
+    let outcome = merge(known.as_ref(), said, rules, now);
     let shown = BySide::from_fn(|side| Some(&items[side]));
     let keys = BySide::from_fn(|side| items[side].key.clone());
-    let writes = BySide::from_fn(|side| write_for(side, &keys, shown[side], None, &outcome, rules, shown.forge));
+    let writes =
+        BySide::from_fn(|side| write_for(side, &keys, shown[side], known.as_ref(), &outcome, rules, shown.forge));
     let Outcome { merged, waiting, .. } = outcome;
     Repair {
         link: None,

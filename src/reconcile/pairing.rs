@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fields::{folded, view};
+use super::fields::{COMPARED, assign, folded, shows, view};
 use super::pair::plan_join;
 use super::plan::{Action, Plan, Question, Repair, Skip};
 use crate::model::{
@@ -35,14 +35,17 @@ pub struct Strangers {
     pub intents: BTreeMap<ItemKey, (IntentId, Timestamp)>,
     /// Pairs that a person unmade.
     pub tombstones: BTreeSet<BySide<ItemKey>>,
-    /// Whether new partners may be made now: the other side was observed completely in this pass, so an
-    /// earlier partner of ours cannot have been overlooked.
-    pub may_create: bool,
+    /// Items that this pass must leave alone, and why (parked, linked on another route). Their claims count all
+    /// the same: what they name gets no other partner.
+    pub held: BTreeMap<ItemKey, String>,
+    /// On which side new partners may be made now: it was observed completely in this pass, so an earlier
+    /// partner of ours cannot have been overlooked.
+    pub may_create: BySide<bool>,
 }
 
 /// Pairs what belongs together and plans new partners for the rest.
 pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan: &mut Plan) {
-    let Strangers { items, claims, intents, tombstones, may_create } = strangers;
+    let Strangers { items, claims, intents, tombstones, held, may_create } = strangers;
     let mut claimants: BTreeMap<ItemKey, Vec<ItemKey>> = BTreeMap::new();
     let mut unmade: BTreeSet<ItemKey> = BTreeSet::new();
     for item in items.tracker.iter().chain(&items.forge) {
@@ -66,6 +69,14 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
     }
     let mut taken: BTreeSet<ItemKey> = BTreeSet::new();
     for (partner, keys) in &claimants {
+        if let Some(waits) = keys.iter().chain([partner]).find(|key| held.contains_key(*key)) {
+            for key in keys.iter().chain([partner]) {
+                if by_key.contains_key(key) && !held.contains_key(key) && taken.insert(key.clone()) {
+                    plan.skip(Skip { item: key.clone(), why: format!("it belongs with {waits}, which is left alone") });
+                }
+            }
+            continue;
+        }
         match keys.as_slice() {
             [only] => {
                 // Both may claim each other, or have been joined from the other end already.
@@ -132,7 +143,9 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
         }
         let skip = |why: String| Skip { item: key.clone(), why };
         let side = key.side();
-        if let Some(claim) = claims.get(&key) {
+        if let Some(why) = held.get(&key) {
+            plan.skip(skip(why.clone()));
+        } else if let Some(claim) = claims.get(&key) {
             match claim {
                 Claim::Taken(by) => plan.questions.push(Question {
                     link: None,
@@ -153,7 +166,7 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
             )));
         } else if let Some(why) = stays_alone(&item, rules) {
             plan.skip(skip(why));
-        } else if !may_create {
+        } else if !may_create[side.opposite()] {
             plan.skip(skip("nothing is created until the other side was read completely".to_owned()));
         } else {
             plan.repairs.push(create(item, rules));
@@ -211,17 +224,50 @@ fn unfit(item: &Item, filter: &Filter) -> Option<String> {
     None
 }
 
-/// A new partner that says what the item says, as far as the policy goes.
-fn create(item: Item, rules: &Rules) -> Repair {
-    let target = item.side().opposite();
-    let mut content = view(target, &item.content, &rules.people);
-    let on = |field| rules.policy.of(field) != FieldPolicy::Off;
+/// What a new partner of an item shall say: what the item says, as far as the policy goes.
+fn drafted(item: &Item, rules: &Rules) -> Content {
+    let mut content = view(item.side().opposite(), &item.content, &rules.people);
     let empty = Content::default();
     for field in [Field::Assignees, Field::Labels, Field::Due] {
-        if !on(field) {
-            super::fields::assign(field, &empty, &mut content);
+        if rules.policy.of(field) == FieldPolicy::Off {
+            assign(field, &empty, &mut content);
         }
     }
+    content
+}
+
+/// What both agree on after a creation: what the source says, which the partner shows as well as it can.
+///
+/// Where it does not (a done task's issue is born open, a label was dropped), what it shows is the base, so
+/// that the source's value counts as the edit and is written, never the other way round.
+pub fn agreed(from: &Item, made: &Item, rules: &Rules) -> Content {
+    let Content { assignees, labels, .. } = drafted(from, rules);
+    let mut base = Content { assignees, labels, ..from.content.clone() };
+    for field in COMPARED {
+        if !shows(made.side(), field, &base, &made.content, &rules.people) {
+            assign(field, &made.content, &mut base);
+        }
+    }
+    base
+}
+
+/// A service may stamp an item a little later than it says that it created it, without anybody's edit.
+const STAMP_SLACK_SECONDS: i64 = 5;
+
+/// What both agree on when a creation of ours is found again and nobody has touched what was made: as after
+/// the creation itself, so that an issue born open does not reopen its done task. `None` otherwise.
+pub fn untouched(items: &BySide<Item>, rules: &Rules) -> Option<Content> {
+    let names =
+        |side: Side| items[side].marker.as_ref().is_some_and(|marker| marker.partner == items[side.opposite()].key);
+    let side = Side::BOTH.into_iter().find(|side| names(*side))?;
+    let made = &items[side];
+    let as_made = made.updated_at.duration_since(made.created_at).as_secs() <= STAMP_SLACK_SECONDS;
+    as_made.then(|| agreed(&items[side.opposite()], made, rules))
+}
+
+/// A new partner that says what the item says, as far as the policy goes.
+fn create(item: Item, rules: &Rules) -> Repair {
+    let content = drafted(&item, rules);
     let cause = match item.side() {
         Side::Tracker => "a new task".to_owned(),
         Side::Forge => "a new issue".to_owned(),

@@ -113,6 +113,23 @@ impl Store {
         })
     }
 
+    /// How often an item of a route that is due (not parked) has failed since it fell due; 0 when it is not due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn attempts(&self, route: &RouteName, item: &ItemKey) -> Result<u32, StoreError> {
+        self.backend.read(format_args!("route {route}: looking how often {item} failed"), |conn| {
+            let attempts: Option<i64> = on!(conn, |c| due::table
+                .select(due::attempts)
+                .filter(due::route.eq(route.as_str()))
+                .filter(due::item_key.eq(columns::key(item)))
+                .filter(due::parked_at.is_null())
+                .first(c)
+                .optional())?;
+            columns::count(format_args!("due item {item}"), attempts.unwrap_or(0))
+        })
+    }
+
     /// The parked items, the first parked first.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::schema::{links, tombstones};
 use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, columns};
 use crate::model::{BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid};
 
-pub(super) use change::{insert, remove, rename, update};
+pub(super) use change::{insert, remember, remove, rename, update};
 
 /// Keys or rows in one statement: far below SQLite's 32,766 parameters, even with 16 columns a row.
 const CHUNK: usize = 500;

@@ -17,6 +17,7 @@ impl Store {
     pub fn record(&self, lease: &Lease, record: &Record, now: Timestamp) -> Result<Recorded, StoreError> {
         let Record {
             link,
+            remember,
             change,
             rename,
             unlink,
@@ -33,6 +34,7 @@ impl Store {
             leases::fence(conn, lease)?;
             let mut paired = || {
                 let made = links::insert(conn, route, link, now)?;
+                links::remember(conn, route, remember, now)?;
                 for (id, change) in change {
                     links::update(conn, route, *id, change, now)?;
                 }

@@ -65,7 +65,8 @@ impl Database {
     }
 }
 
-fn connect(path: &std::path::Path) -> diesel::SqliteConnection {
+/// A connection past the store.
+pub fn connect(path: &std::path::Path) -> diesel::SqliteConnection {
     let mut conn = diesel::SqliteConnection::establish(path.to_str().expect("a plain path")).expect("it opens");
     conn.batch_execute("PRAGMA busy_timeout = 10000").expect("a pragma");
     conn

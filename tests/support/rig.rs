@@ -28,31 +28,42 @@ pub struct Rig {
     pub repo: Repository,
     pub rules: Rules,
     pub patience: Patience,
-    pub folder: tempfile::TempDir,
+    /// Where the database lies, if it has a file.
+    pub folder: Option<tempfile::TempDir>,
     pub store: Store,
     /// What stands between the clients and the sandbox.
     pub transport: Arc<dyn Transport>,
-    /// Asana requests a minute, as an operator would set them.
-    pub asana_per_minute: u32,
+    /// Where the clients look for the services.
+    pub base_urls: BySide<String>,
 }
 
 impl Rig {
     pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&DatabaseUrl::Sqlite(folder.path().join("evenkeel.db"))).expect("a database");
+        Self::over(store, Some(folder))
+    }
+
+    /// Over a database in memory, where many rigs are made.
+    pub fn in_memory() -> Self {
+        Self::over(Store::in_memory().expect("a database"), None)
+    }
+
+    fn over(store: Store, folder: Option<tempfile::TempDir>) -> Self {
         let start = Timestamp::from_second(1_795_000_000).expect("in range");
         let clock = Arc::new(VirtualClock::starting_at(start));
         let sandbox = Sandbox::new(clock.clone(), 11);
         let project = sandbox.asana().project("Website");
         let repo = sandbox.github().repository(&"acme/app".parse().expect("a name"));
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(&DatabaseUrl::Sqlite(folder.path().join("evenkeel.db"))).expect("a database");
         let patience = Patience { attempts_max: 5, ..Patience::default() };
         let transport = sandbox.transport();
         let rules = Rules::default();
-        Self { clock, sandbox, project, repo, rules, patience, folder, store, transport, asana_per_minute: 150 }
+        let base_urls = sandbox.base_urls();
+        Self { clock, sandbox, project, repo, rules, patience, folder, store, transport, base_urls }
     }
 
     pub fn database(&self) -> PathBuf {
-        self.folder.path().join("evenkeel.db")
+        self.folder.as_ref().expect("it has a file").path().join("evenkeel.db")
     }
 
     pub fn route() -> RouteName {
@@ -63,13 +74,10 @@ impl Rig {
     pub fn engine(&self) -> Engine {
         let stop = Stop::default();
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let network = evenkeel::config::Network {
-            asana_per_minute: self.asana_per_minute,
-            ..super::network(self.sandbox.base_urls())
-        };
+        let network = super::network(self.base_urls.clone());
         let connection = |side: Side, token: &str| Connection {
             transport: self.transport.clone(),
-            base_url: self.sandbox.base_urls()[side].clone(),
+            base_url: self.base_urls[side].clone(),
             token: Secret::new(token.to_owned()),
             clock: clock.clone(),
             stop: stop.clone(),

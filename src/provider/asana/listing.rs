@@ -9,6 +9,7 @@ use super::{AsanaClient, PAGE};
 use crate::model::{Item, TaskGid, Timestamp};
 use crate::provider::call::{Ask, encoded, garbled};
 use crate::provider::http::Response;
+use crate::provider::json::Odd;
 use crate::provider::{ProviderError, json};
 
 /// Pages of one listing at most: a million tasks. More is a listing that does not end.
@@ -77,32 +78,32 @@ impl AsanaClient {
         response: &Response,
         listed: &mut Listed,
     ) -> Result<(Vec<Item>, Option<String>), ProviderError> {
-        let page = match json::decode::<Page<Task>>(&response.body) {
-            Ok(page) => page,
+        let (page, mut odd) = match json::decode::<Page<Task>>(&response.body) {
+            Ok(page) => (page, Vec::new()),
             // The usual page fits as it is; only an odd one is taken apart entry by entry.
             Err(_) => {
                 let page: Page<Value> = self.caller.decode(ask, response)?;
-                let all = page.data.len();
                 let (data, odd) = json::decode_each::<Task>(page.data);
-                if all > 0 && data.is_empty() {
-                    let why = odd.first().map(|odd| odd.why.as_str()).unwrap_or_default();
-                    return Err(garbled(ask, format!("none of its {all} tasks can be read: {why}")));
-                }
-                for odd in odd {
-                    let name = odd.id.as_deref().unwrap_or("without gid");
-                    log::warn!("{}: task {name} left out: {}", ask.doing, odd.why);
-                    listed.odd.extend(odd.id.and_then(|gid| gid.parse().ok()));
-                }
-                Page { data, next_page: page.next_page }
+                (Page { data, next_page: page.next_page }, odd)
             }
         };
+        let all = page.data.len() + odd.len();
         let mut items = Vec::with_capacity(page.data.len());
         for task in page.data {
-            match task.read(&self.project, &self.rules.people) {
+            let id = Some(task.gid.0.clone());
+            match task.read(&self.project, &self.rules) {
                 Ok(Read::Item(item)) => items.push(*item),
                 Ok(Read::Separator) => {}
-                Err(why) => log::warn!("{}: a task was left out: {why}", ask.doing),
+                Err(why) => odd.push(Odd { id, why }),
             }
+        }
+        if let Some(first) = odd.first().filter(|_| odd.len() == all) {
+            return Err(garbled(ask, format!("none of its {all} tasks can be read: {}", first.why)));
+        }
+        for odd in odd {
+            let name = odd.id.as_deref().filter(|id| id.len() <= 40).unwrap_or("without gid");
+            log::warn!("{}: task {name} left out: {}", ask.doing, odd.why);
+            listed.odd.extend(odd.id.and_then(|gid| gid.parse().ok()));
         }
         Ok((items, page.next_page.map(|next| next.offset)))
     }

@@ -21,7 +21,7 @@ fn client(script: &Arc<Script>, rules: &Rules) -> (AsanaClient, Arc<VirtualClock
 fn task(gid: u64) -> Value {
     json!({"gid": gid.to_string(), "name": format!("Task {gid}"), "html_notes": "<body></body>", "completed": false,
         "created_at": "2026-11-20T11:00:00.000Z", "modified_at": "2026-11-20T11:30:00.000Z",
-        "memberships": [{"project": {"gid": "55"}}]})
+        "memberships": [{"project": {"gid": "55"}}], "tags": [], "assignee": null, "due_on": null})
 }
 
 fn event(gid: u64) -> Value {

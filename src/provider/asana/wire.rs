@@ -1,15 +1,17 @@
 //! The shapes of Asana's JSON that we read, and how a task becomes an item. Pure.
 //!
-//! Only what is needed is required; everything else may be missing, null or new (Asana OpenAPI, `TaskResponse`).
+//! What is needed is required: a field that was asked for and is missing is no empty field, and read as one it
+//! would be wiped on the other side. Everything else may be missing, null or new (Asana OpenAPI, `TaskResponse`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use crate::model::{
-    Assignees, Content, Date, Facts, Item, ItemKey, Native, People, Place, ProjectGid, Side, Status, TaskGid, Timestamp,
+    Assignees, Content, Date, Facts, Field, FieldPolicy, Item, ItemKey, Native, People, Place, ProjectGid, Rules, Side,
+    Status, TaskGid, Timestamp,
 };
-use crate::provider::json::Id;
+use crate::provider::json::{Id, LABELS_MAX, present};
 use crate::text;
 
 /// `{"data": …}` around every success.
@@ -59,16 +61,16 @@ pub struct Task {
     pub resource_subtype: Option<String>,
     #[serde(default)]
     pub is_rendered_as_separator: Option<bool>,
-    pub name: Option<String>,
-    #[serde(default)]
-    pub html_notes: Option<String>,
+    pub name: String,
+    pub html_notes: String,
     pub completed: bool,
     pub created_at: Timestamp,
     pub modified_at: Timestamp,
-    #[serde(default)]
-    pub due_on: Option<Date>,
-    #[serde(default)]
-    pub assignee: Option<Named>,
+    /// The outer `None` is a field that is missing, the inner one is nothing.
+    #[serde(default, deserialize_with = "present")]
+    pub due_on: Option<Option<Date>>,
+    #[serde(default, deserialize_with = "present")]
+    pub assignee: Option<Option<Named>>,
     #[serde(default)]
     pub tags: Option<Vec<Named>>,
     #[serde(default)]
@@ -130,13 +132,34 @@ impl Task {
     /// The item this task is.
     ///
     /// # Errors
-    /// The gid is not made of digits: says so.
-    pub fn read(self, project: &ProjectGid, people: &People) -> Result<Read, String> {
+    /// The gid is not made of digits, something the rules look at is missing, or there is more of it than can
+    /// be: says so.
+    pub fn read(self, project: &ProjectGid, rules: &Rules) -> Result<Read, String> {
+        let people = &rules.people;
         if self.resource_subtype.as_deref() == Some("section") || self.is_rendered_as_separator == Some(true) {
             return Ok(Read::Separator);
         }
         let gid: TaskGid = self.gid.0.parse().map_err(|error| format!("its gid {error}"))?;
-        let split = text::split_tracker(self.html_notes.as_deref().unwrap_or_default(), people);
+        let missing = |field: Field| match field {
+            Field::Due => self.due_on.is_none(),
+            Field::Assignees => self.assignee.is_none(),
+            Field::Labels => self.tags.is_none(),
+            Field::Title | Field::Body | Field::Status | Field::Footer => false,
+        };
+        if let Some(field) = Field::ALL
+            .into_iter()
+            .find(|field| *field != Field::Footer && rules.policy.of(*field) != FieldPolicy::Off && missing(*field))
+        {
+            return Err(format!("it does not say its {field}"));
+        }
+        let tags = self.tags.unwrap_or_default();
+        if tags.len() > LABELS_MAX {
+            return Err(format!("it carries {} tags, more than {LABELS_MAX}", tags.len()));
+        }
+        if tags.iter().any(|tag| tag.name.is_none()) {
+            return Err("one of its tags has no name".to_owned());
+        }
+        let split = text::split_tracker(&self.html_notes, people);
         let home = self.memberships.as_ref().and_then(|all| {
             all.iter().find(|one| one.project.as_ref().is_some_and(|home| home.gid.0 == project.as_str()))
         });
@@ -144,19 +167,17 @@ impl Task {
         let place = if self.memberships.is_some() && home.is_none() { Place::Left } else { Place::Here };
         let section = home.and_then(|home| home.section.as_ref()).and_then(|section| section.name.clone());
         let fields = self.custom_fields.unwrap_or_default().into_iter();
-        let tags: BTreeMap<String, String> = self
-            .tags
-            .unwrap_or_default()
+        let tags: BTreeMap<String, String> = tags
             .into_iter()
             .filter_map(|tag| tag.name.filter(|name| !name.is_empty()).map(|name| (name, tag.gid.0)))
             .collect();
         let content = Content {
-            title: text::canonical_title(self.name.as_deref().unwrap_or_default()),
+            title: text::canonical_title(&self.name),
             body: split.body,
             status: if self.completed { Status::Done } else { Status::Open },
-            assignees: assignees(self.assignee.as_ref(), people),
+            assignees: assignees(self.assignee.flatten().as_ref(), people),
             labels: tags.keys().cloned().collect::<BTreeSet<_>>(),
-            due: self.due_on,
+            due: self.due_on.flatten(),
         };
         Ok(Read::Item(Box::new(Item {
             url: self.permalink_url.unwrap_or_else(|| format!("https://app.asana.com/0/0/{gid}/f")),
@@ -237,14 +258,25 @@ mod tests {
     use crate::model::Person;
     use crate::provider::json::decode;
 
+    fn rules() -> Rules {
+        let mut rules = Rules { people: people(), ..Rules::default() };
+        (rules.policy.labels, rules.policy.assignees) = (FieldPolicy::Both, FieldPolicy::Both);
+        rules.policy.due = FieldPolicy::Tracker;
+        rules
+    }
+
     fn people() -> People {
         let account = BySide { tracker: Some("77".to_owned()), forge: Some("alice-gh".to_owned()) };
         People::new(vec![Person { name: "alice".to_owned(), account, mention: false }])
     }
 
     fn read(value: &Value) -> Result<Read, String> {
+        read_by(value, &rules())
+    }
+
+    fn read_by(value: &Value, rules: &Rules) -> Result<Read, String> {
         let task: Task = decode(value.to_string().as_bytes())?;
-        task.read(&"55".parse().expect("a gid"), &people())
+        task.read(&"55".parse().expect("a gid"), rules)
     }
 
     fn item(value: &Value) -> Item {
@@ -260,7 +292,7 @@ mod tests {
             "html_notes": "<body>It fails</body>", "completed": true,
             "created_at": "2026-11-01T10:00:00.123Z", "modified_at": "2026-11-02T10:00:00.000Z",
             "due_on": "2026-12-24", "assignee": {"gid": "77"},
-            "tags": [{"gid": "9", "name": "bug"}, {"gid": "10"}],
+            "tags": [{"gid": "9", "name": "bug"}, {"gid": "10", "name": ""}],
             "memberships": [{"project": {"gid": "54"}, "section": {"gid": "1", "name": "Other"}},
                             {"project": {"gid": "55"}, "section": {"gid": "2", "name": "Doing"}}],
             "custom_fields": [{"gid": "3", "name": "Team", "display_value": "Web"}, {"gid": "4", "name": "Empty", "display_value": null}],
@@ -285,15 +317,41 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_may_be_missing_or_null() {
-        for value in [
-            json!({"gid": 1201, "name": null, "completed": false, "created_at": "2026-11-01T10:00:00Z", "modified_at": "2026-11-01T10:00:00Z"}),
-            json!({"gid": "1201", "name": "", "completed": false, "created_at": "2026-11-01T10:00:00Z", "modified_at": "2026-11-01T10:00:00Z",
-                "html_notes": null, "assignee": null, "tags": null, "memberships": null, "custom_fields": null, "due_on": null,
-                "permalink_url": null, "resource_subtype": null}),
-        ] {
-            let item = item(&value);
-            assert_eq!(item.content, Content { title: item.content.title.clone(), ..Content::default() });
+        let bare = json!({"gid": 1201, "name": "x", "html_notes": "<body></body>", "completed": false,
+            "created_at": "2026-11-01T10:00:00Z", "modified_at": "2026-11-01T10:00:00Z"});
+        let mut nulls = bare.clone();
+        for name in ["assignee", "tags", "memberships", "custom_fields", "due_on", "permalink_url", "resource_subtype"]
+        {
+            nulls[name] = Value::Null;
+        }
+        for value in [bare, nulls] {
+            let Ok(Read::Item(item)) = read_by(&value, &Rules::default()) else { panic!("{value}") };
+            assert_eq!(item.content, Content { title: "x".to_owned(), ..Content::default() });
             assert_eq!(item.place, Place::Here);
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_and_is_missing_is_not_taken_for_nothing() {
+        for name in ["name", "html_notes", "completed", "tags", "assignee", "due_on"] {
+            let mut task = whole();
+            task.as_object_mut().expect("an object").remove(name);
+            assert!(read(&task).is_err(), "{name}");
+        }
+        for name in ["name", "html_notes", "completed", "tags"] {
+            let mut task = whole();
+            task[name] = Value::Null;
+            assert!(read(&task).is_err(), "{name}");
+        }
+        let mut task = whole();
+        (task["assignee"], task["due_on"]) = (Value::Null, Value::Null);
+        let item = item(&task);
+        assert_eq!((item.content.assignees, item.content.due), (Assignees::default(), None));
+        let tags: Vec<Value> = (0..=LABELS_MAX).map(|number| json!({"gid": "1", "name": number.to_string()})).collect();
+        for tags in [json!(tags), json!([{"gid": "1", "name": null}])] {
+            let mut task = whole();
+            task["tags"] = tags;
+            assert!(read(&task).is_err());
         }
     }
 

@@ -9,6 +9,7 @@ use super::{GithubClient, PAGE, address};
 use crate::model::{IssueRef, Item, Timestamp};
 use crate::provider::call::{Ask, garbled, server_time};
 use crate::provider::http::Response;
+use crate::provider::json::Odd;
 use crate::provider::{ProviderError, json};
 
 /// Pages of one listing at most: a million issues. More is a listing that does not end.
@@ -72,38 +73,37 @@ impl GithubClient {
 
     /// The items of one page. Issues that cannot be understood are left out and named.
     fn page(&self, ask: &Ask<'_>, response: &Response, listed: &mut Listed) -> Result<Vec<Item>, ProviderError> {
-        let issues = match json::decode::<Vec<Issue>>(&response.body) {
-            Ok(issues) => issues,
+        let (issues, mut odd) = match json::decode::<Vec<Issue>>(&response.body) {
+            Ok(issues) => (issues, Vec::new()),
             // The usual page fits as it is; only an odd one is taken apart entry by entry.
-            Err(_) => {
-                let rows: Vec<Value> = self.caller.decode(ask, response)?;
-                let all = rows.len();
-                let (issues, odd) = json::decode_each::<Issue>(rows);
-                if all > 0 && issues.is_empty() {
-                    let why = odd.first().map(|odd| odd.why.as_str()).unwrap_or_default();
-                    return Err(garbled(ask, format!("none of its {all} issues can be read: {why}")));
-                }
-                for odd in odd {
-                    let name = odd.id.as_deref().unwrap_or("without number");
-                    log::warn!("{}: issue {name} left out: {}", ask.doing, odd.why);
-                    listed.rows += 1;
-                    listed.odd.extend(odd.id.and_then(|id| id.parse::<u64>().ok()).filter(|number| *number > 0));
-                }
-                issues
-            }
+            Err(_) => json::decode_each::<Issue>(self.caller.decode::<Vec<Value>>(ask, response)?),
         };
-        listed.rows += issues.len();
+        let all = issues.len() + odd.len();
+        listed.rows += all;
+        if !issues.is_empty() {
+            // Asked for once: without it no issue of the page can be read, and that is not the issues' fault.
+            self.repo_id(&self.repo)?;
+        }
         let mut items = Vec::with_capacity(issues.len());
         for issue in issues {
             listed.newest = listed.newest.max(Some(issue.updated_at));
             if issue.is_pull_request() {
                 continue;
             }
+            let id = Some(issue.number.to_string());
             match self.item_from(ask, &self.repo, issue) {
                 Ok(item) => items.push(item),
-                Err(ProviderError::Garbled { why, .. }) => log::warn!("{}: an issue was left out: {why}", ask.doing),
+                Err(ProviderError::Garbled { why, .. }) => odd.push(Odd { id, why }),
                 Err(error) => return Err(error),
             }
+        }
+        if let Some(first) = odd.first().filter(|_| odd.len() == all) {
+            return Err(garbled(ask, format!("none of its {all} issues can be read: {}", first.why)));
+        }
+        for odd in odd {
+            let name = odd.id.as_deref().unwrap_or("without number");
+            log::warn!("{}: issue {name} left out: {}", ask.doing, odd.why);
+            listed.odd.extend(odd.id.and_then(|id| id.parse::<u64>().ok()).filter(|number| *number > 0));
         }
         Ok(items)
     }

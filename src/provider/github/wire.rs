@@ -1,15 +1,17 @@
 //! The shapes of GitHub's JSON that we read, and how an issue becomes an item. Pure.
 //!
-//! Only what is needed is required; newer fields and those of other editions may be missing
-//! (GitHub OpenAPI, schema `issue`).
+//! What is needed is required: a title, a body or labels that are missing are not empty ones, and read so they
+//! would be wiped on the other side. Newer fields and those of other editions may be missing (GitHub OpenAPI,
+//! schema `issue`).
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::model::{
     Assignees, Content, Facts, IssueRef, Item, ItemKey, Native, People, Place, RepoName, Side, Status, Timestamp,
 };
+use crate::provider::json::LABELS_MAX;
 use crate::text;
 
 /// An issue, or a pull request in an issue's clothes.
@@ -19,15 +21,15 @@ pub struct Issue {
     pub id: i64,
     #[serde(default)]
     pub node_id: Option<String>,
-    pub title: Option<String>,
-    #[serde(default)]
+    pub title: String,
+    /// Null when empty.
+    #[serde(deserialize_with = "nullable")]
     pub body: Option<String>,
     pub state: State,
     #[serde(default)]
     pub state_reason: Option<String>,
-    #[serde(default)]
-    pub labels: Option<Vec<Label>>,
-    #[serde(default)]
+    pub labels: Vec<Label>,
+    #[serde(deserialize_with = "nullable")]
     pub assignees: Option<Vec<Account>>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -38,6 +40,11 @@ pub struct Issue {
     /// Present only on pull requests.
     #[serde(default)]
     pull_request: Option<serde::de::IgnoredAny>,
+}
+
+/// A field that may be null but not missing, which a plain `Option` would let pass.
+fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(field)
 }
 
 /// Open or closed; nothing else is known.
@@ -52,15 +59,14 @@ pub enum State {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Label {
-    Whole { name: Option<String> },
+    Whole { name: String },
     Name(String),
 }
 
 impl Label {
-    fn name(self) -> Option<String> {
+    fn name(self) -> String {
         match self {
-            Self::Whole { name } => name,
-            Self::Name(name) => Some(name),
+            Self::Whole { name } | Self::Name(name) => name,
         }
     }
 }
@@ -116,10 +122,13 @@ impl Issue {
     /// The item this issue is, living in `repo`.
     ///
     /// # Errors
-    /// The number is 0: says so.
+    /// The number is 0, or there are more labels than can be: says so.
     pub fn read(self, repo: RepoName, repo_id: i64, people: &People) -> Result<Item, String> {
         if self.number == 0 {
             return Err("its number is 0".to_owned());
+        }
+        if self.labels.len() > LABELS_MAX {
+            return Err(format!("it carries {} labels, more than {LABELS_MAX}", self.labels.len()));
         }
         let split = text::split_forge(self.body.as_deref().unwrap_or_default());
         let status = match (self.state, self.state_reason.as_deref()) {
@@ -131,11 +140,11 @@ impl Issue {
         Ok(Item {
             key: ItemKey::Issue(IssueRef { repo, number: self.number }),
             content: Content {
-                title: text::canonical_title(self.title.as_deref().unwrap_or_default()),
+                title: text::canonical_title(&self.title),
                 body: split.body,
                 status,
                 assignees: assignees(self.assignees.unwrap_or_default(), people),
-                labels: self.labels.unwrap_or_default().into_iter().filter_map(Label::name).collect::<BTreeSet<_>>(),
+                labels: self.labels.into_iter().map(Label::name).collect::<BTreeSet<_>>(),
                 due: None,
             },
             footer: split.footer,
@@ -224,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_not_needed_may_be_missing_or_null() {
         let item = read(&json!({
-            "number": 1, "id": 2, "title": "x", "body": null, "state": "closed", "labels": null, "assignees": null,
+            "number": 1, "id": 2, "title": "x", "body": null, "state": "closed", "labels": [], "assignees": null,
             "created_at": "2026-11-01T10:00:00Z", "updated_at": "2026-11-01T10:00:00Z"
         }))
         .expect("an issue");
@@ -244,6 +253,10 @@ mod tests {
             ("state", json!("ajar"), "unknown variant"),
             ("state", json!(null), ""),
             ("labels", json!([[]]), "untagged"),
+            ("labels", json!([{"name": null}]), "untagged"),
+            ("labels", json!(null), "null"),
+            ("labels", json!(vec!["x"; LABELS_MAX + 1]), "more than"),
+            ("title", json!(null), "null"),
             ("assignees", json!([{}]), "login"),
             ("created_at", json!("yesterday"), ""),
             ("body", json!({"html": "x"}), "map"),
@@ -253,6 +266,15 @@ mod tests {
             issue[field] = value;
             let why = read(&issue).expect_err(field);
             assert!(why.contains(wanted), "{field}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_not_taken_for_nothing() {
+        for name in ["title", "body", "labels", "assignees", "state"] {
+            let mut issue = whole();
+            issue.as_object_mut().expect("an object").remove(name);
+            assert!(read(&issue).expect_err(name).contains(name), "{name}");
         }
     }
 

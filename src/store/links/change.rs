@@ -61,6 +61,22 @@ pub(in crate::store) fn insert(
     Ok(ids)
 }
 
+/// Keeps pairs as retired.
+pub(in crate::store) fn remember(
+    conn: &mut Conn<'_>,
+    route: &RouteName,
+    pairs: &[NewLink],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    for pairs in pairs.chunks(CHUNK) {
+        let retired =
+            |pair| link_insert(route, pair, now).map(|row| LinkInsert { status: LinkStatus::Retired.as_str(), ..row });
+        let rows = pairs.iter().map(retired).collect::<Result<Vec<_>, Fault>>()?;
+        on!(conn, |c| diesel::insert_into(links::table).values(&rows).execute(c))?;
+    }
+    Ok(())
+}
+
 fn link_insert<'a>(route: &'a RouteName, pair: &'a NewLink, now: Timestamp) -> Result<LinkInsert<'a>, Fault> {
     let NewLink { task, project, issue, repo_id, issue_id, issue_node_id, base, seen, waiting } = pair;
     Ok(LinkInsert {

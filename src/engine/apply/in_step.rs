@@ -1,0 +1,332 @@
+//! Brings one linked pair in step: re-read, decide once more, write, record.
+
+use std::collections::BTreeMap;
+
+use super::{Failure, Hands, keys};
+use crate::model::{
+    BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
+    Waiting,
+};
+use crate::provider::{Found, ProviderError};
+use crate::reconcile::{Action, COMPARED, PairPlan, PairSeen, Repair, Sight, Write, fingerprint, plan_pair, shows};
+use crate::store::{LinkChange, NewDue, Record};
+
+/// How often one pair is read anew within a pass because it moved under our hands.
+const LOOKS_MAX: u32 = 3;
+
+impl Hands<'_, '_> {
+    /// Brings one linked pair in step, reading anew whatever turns out to have moved.
+    pub(super) fn in_step(&mut self, mut repair: Repair, mut pair: PairSeen) -> Result<(), Failure> {
+        for _ in 0..LOOKS_MAX {
+            match repair.action.clone() {
+                Action::Note { status, base, waiting } => {
+                    return self.note(
+                        &repair,
+                        &pair.link,
+                        LinkChange {
+                            base: base.map(|base| *base),
+                            status: Some(status),
+                            waiting: Some(waiting),
+                            seen: Some(merged_seen(&repair.seen, &pair.link.seen)),
+                            issue: None,
+                        },
+                    );
+                }
+                Action::Retire { gone, write } => {
+                    let Some(write) = write else { return self.retired(&repair, &pair, gone, None) };
+                    if !self.reread(&write, &mut pair)? {
+                        let Some(anew) = self.decide_anew(&mut pair)? else { return Ok(()) };
+                        if !matches!(&anew.action, Action::Retire { write: Some(again), .. } if same(again, &write)) {
+                            repair = anew;
+                            continue;
+                        }
+                    }
+                    let item = self.write(&repair, &pair, &write)?;
+                    return self.retired(&repair, &pair, gone, Some(item));
+                }
+                Action::Update { writes, base, waiting } => {
+                    match self.update(&repair, &mut pair, &writes, &base, &waiting)? {
+                        None => return Ok(()),
+                        Some(anew) => repair = *anew,
+                    }
+                }
+                Action::Create { .. } | Action::Join { .. } => return Ok(()),
+            }
+        }
+        Err(Failure::Moving(repair.subject().cloned().unwrap_or_else(|| pair.link.key(Side::Tracker))))
+    }
+
+    /// Writes what an update plans. Answers another repair when the pair turned out to have moved.
+    pub(super) fn update(
+        &mut self,
+        repair: &Repair,
+        pair: &mut PairSeen,
+        writes: &BySide<Option<Write>>,
+        base: &Content,
+        waiting: &BTreeMap<Field, Waiting>,
+    ) -> Result<Option<Box<Repair>>, Failure> {
+        let mut seen = merged_seen(&repair.seen, &pair.link.seen);
+        // Every write needs its re-read, and what is read may change the other side's write as well:
+        // read all targets first, decide once more, then write.
+        for (_, write) in writes.iter() {
+            if let Some(write) = write {
+                self.reread(write, pair)?;
+            }
+        }
+        let anew = match self.decide_anew(pair)? {
+            None => return Ok(None),
+            Some(anew) => anew,
+        };
+        let Action::Update { writes: fresh, base: fresh_base, waiting: fresh_waiting } = &anew.action else {
+            return Ok(Some(Box::new(anew)));
+        };
+        let unmoved = Side::BOTH.into_iter().all(|side| match (&writes[side], &fresh[side]) {
+            (None, None) => true,
+            (Some(planned), Some(now)) => same(planned, now),
+            _ => false,
+        });
+        if !unmoved || **fresh_base != *base || !asks_the_same(fresh_waiting, waiting) {
+            // It is not what the plan saw. Read what the plan took for unmoved too, then decide again.
+            for side in Side::BOTH {
+                if pair.sight[side] == Sight::Unmoved {
+                    pair.sight[side] = self.look(&pair.link.key(side))?;
+                }
+            }
+            return Ok(self.decide_anew(pair)?.map(Box::new));
+        }
+        let mut items: BySide<Option<Item>> = BySide::default();
+        for side in Side::BOTH {
+            let Some(write) = &fresh[side] else { continue };
+            let item = self.write(&anew, pair, write)?;
+            // Somebody's edit of another field may have come between the re-read and the write. Taken for seen it
+            // would never be looked at again.
+            let stands = self.stands(side, &item, base, waiting);
+            seen[side] = stands.then(|| fingerprint(&item, &self.engine.rules.policy));
+            items[side] = Some(item);
+        }
+        for (side, item) in items.iter() {
+            if let Some(item) = item {
+                self.took(side, item, fresh[side].as_ref(), base)?;
+            }
+        }
+        let edited = Side::BOTH.into_iter().filter(|side| items[*side].is_some() && seen[*side].is_none());
+        let due = edited.map(|side| NewDue {
+            item: pair.link.key(side),
+            reason: "it was edited while it was being written".to_owned(),
+            not_before: self.engine.clock.now(),
+            attempts: 0,
+            last_error: None,
+            parked: false,
+        });
+        let due = due.collect();
+        let change = LinkChange {
+            base: Some(base.clone()),
+            seen: Some(seen),
+            status: Some(LinkStatus::Active),
+            waiting: Some(waiting.clone()),
+            issue: None,
+        };
+        let record =
+            Record { change: vec![(pair.link.id, change)], clear_due: keys(&pair.link), due, ..Record::default() };
+        self.record(&record)?;
+        self.report.counts.updated += 1;
+        self.report.counts.waiting += u64::try_from(waiting.len()).unwrap_or(0);
+        Ok(None)
+    }
+
+    /// Whether an item just written shows what both agree on, in the fields that are kept in step.
+    fn stands(&self, side: Side, item: &Item, base: &Content, waiting: &BTreeMap<Field, Waiting>) -> bool {
+        let Rules { policy, people, .. } = &self.engine.rules;
+        COMPARED.into_iter().all(|field| {
+            policy.of(field) == FieldPolicy::Off
+                || waiting.contains_key(&field)
+                || shows(side, field, base, &item.content, people)
+        })
+    }
+
+    /// A service may drop what it does not allow without a word: that is found here, not by the next pass.
+    pub(super) fn took(&self, side: Side, item: &Item, write: Option<&Write>, base: &Content) -> Result<(), Failure> {
+        let Some(write) = write else { return Ok(()) };
+        let people = &self.engine.rules.people;
+        for field in COMPARED {
+            let written = write.fields.iter().any(|change| change.field == field);
+            if written && !shows(side, field, base, &item.content, people) {
+                return Err(Failure::Ask(
+                    item.key.clone(),
+                    format!(
+                        "{} accepted the change but the {field} is not as asked; the token may lack the right to set it \
+                         (`evenkeel check`)",
+                        side.service()
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a write's target again; answers whether it is what the plan saw.
+    pub(super) fn reread(&mut self, write: &Write, pair: &mut PairSeen) -> Result<bool, Failure> {
+        let side = write.item.side();
+        let before = match &pair.sight[side] {
+            Sight::Shown(item) => Some((item.content.clone(), item.footer.clone())),
+            _ => None,
+        };
+        pair.sight[side] = self.look(&write.item)?;
+        Ok(match (&pair.sight[side], before) {
+            (Sight::Shown(item), Some((content, footer))) => item.content == content && item.footer == footer,
+            _ => false,
+        })
+    }
+
+    pub(super) fn look(&mut self, key: &ItemKey) -> Result<Sight, Failure> {
+        self.watch.renew()?;
+        match self.engine.providers[key.side()].item(key) {
+            Ok(Found::Here(item)) => Ok(Sight::Shown(item)),
+            Ok(Found::Moved(to)) => Ok(Sight::Moved(to)),
+            Ok(Found::Gone) => Ok(Sight::Absent),
+            Ok(Found::Unseen(why)) => Ok(Sight::Unseen(why)),
+            Ok(Found::NotAnItem) => Ok(Sight::Unseen("it is no work item (any more)".to_owned())),
+            Err(error) => Err(Failure::Item(key.clone(), error)),
+        }
+    }
+
+    /// Plans one pair again from what was read now. `None`: there is nothing left to do, and that is kept.
+    pub(super) fn decide_anew(&mut self, pair: &mut PairSeen) -> Result<Option<Repair>, Failure> {
+        match plan_pair(pair, &self.engine.rules, self.engine.clock.now()) {
+            PairPlan::Repair(repair) => Ok(Some(*repair)),
+            PairPlan::Settled { seen } => {
+                let change = LinkChange { seen: Some(merged_seen(&seen, &pair.link.seen)), ..LinkChange::default() };
+                self.record(&Record {
+                    change: vec![(pair.link.id, change)],
+                    clear_due: keys(&pair.link),
+                    ..Record::default()
+                })?;
+                Ok(None)
+            }
+            PairPlan::Ask(question) => Err(Failure::Ask(question.item, question.what)),
+            PairPlan::Skip(skip) => Err(Failure::Item(
+                skip.item.clone(),
+                ProviderError::Unreachable {
+                    doing: format!("reading {}", skip.item),
+                    why: skip.why,
+                    maybe_done: false,
+                },
+            )),
+        }
+    }
+
+    /// One update of one item. What it replaces is in the history before the write leaves.
+    pub(super) fn write(&mut self, repair: &Repair, pair: &PairSeen, write: &Write) -> Result<Item, Failure> {
+        let side = write.item.side();
+        let Sight::Shown(current) = &pair.sight[side] else {
+            return Err(Failure::Moving(write.item.clone()));
+        };
+        self.watch.renew()?;
+        let kind = if matches!(repair.action, Action::Retire { .. }) { "retire" } else { "update" };
+        let entry = self.entry(kind, &write.item, Some(&pair.link), write.fields.clone(), &repair.cause);
+        self.record(&Record { history: vec![entry], ..Record::default() })?;
+        match self.engine.providers[side].update(current, &write.change) {
+            Ok(item) => Ok(item),
+            Err(error) => {
+                let what = if error.maybe_done() { "unanswered" } else { "failed" };
+                let entry = self.entry(what, &write.item, Some(&pair.link), Vec::new(), &error.to_string());
+                self.record(&Record { history: vec![entry], ..Record::default() })?;
+                Err(Failure::Item(write.item.clone(), error))
+            }
+        }
+    }
+
+    pub(super) fn retired(
+        &mut self,
+        repair: &Repair,
+        pair: &PairSeen,
+        gone: Side,
+        item: Option<Item>,
+    ) -> Result<(), Failure> {
+        let stays = gone.opposite();
+        let mut base = pair.link.base.clone().unwrap_or_default();
+        let mut seen = pair.link.seen.clone();
+        // What is gone shows nothing; if it is restored, it is looked at, however it then reads.
+        seen[gone] = None;
+        if let Some(item) = &item {
+            base.status = item.content.status;
+            seen[stays] = Some(fingerprint(item, &self.engine.rules.policy));
+        } else if let Sight::Shown(item) = &pair.sight[stays] {
+            base.status = item.content.status;
+            seen[stays] = Some(fingerprint(item, &self.engine.rules.policy));
+        }
+        let mut record = Record {
+            change: vec![(
+                pair.link.id,
+                LinkChange {
+                    base: Some(base),
+                    seen: Some(seen),
+                    status: Some(LinkStatus::Retired),
+                    waiting: Some(BTreeMap::new()),
+                    issue: None,
+                },
+            )],
+            clear_due: keys(&pair.link),
+            ..Record::default()
+        };
+        if item.is_none() {
+            let key = pair.link.key(stays);
+            record.history.push(self.entry("retire", &key, Some(&pair.link), Vec::new(), &repair.cause));
+        }
+        self.record(&record)?;
+        self.report.counts.retired += 1;
+        Ok(())
+    }
+
+    pub(super) fn note(&mut self, repair: &Repair, link: &Link, change: LinkChange) -> Result<(), Failure> {
+        let mut record = Record { change: vec![(link.id, change.clone())], clear_due: keys(link), ..Record::default() };
+        let asks = change.waiting.as_ref().is_some_and(|waiting| *waiting != link.waiting);
+        let moves = change.status.is_some_and(|status| status != link.status);
+        if asks || moves {
+            let kind = if asks { "ask" } else { change.status.map_or("note", LinkStatus::as_str) };
+            let changes = change
+                .waiting
+                .iter()
+                .flatten()
+                .filter(|(field, waiting)| link.waiting.get(field) != Some(waiting))
+                .map(|(field, waiting)| FieldChange {
+                    field: *field,
+                    before: serde_json::json!(waiting.said.tracker),
+                    after: serde_json::json!(waiting.said.forge),
+                    why: waiting.why.clone(),
+                })
+                .collect();
+            record.history.push(self.entry(kind, &link.key(Side::Tracker), Some(link), changes, &repair.cause));
+        }
+        self.record(&record)?;
+        self.report.counts.waiting += u64::try_from(change.waiting.map_or(0, |waiting| waiting.len())).unwrap_or(0);
+        self.report.counts.noted += 1;
+        Ok(())
+    }
+}
+
+/// New digests where there are some, else those kept.
+fn merged_seen(new: &BySide<Option<Fingerprint>>, kept: &BySide<Option<Fingerprint>>) -> BySide<Option<Fingerprint>> {
+    BySide::from_fn(|side| new[side].clone().or_else(|| kept[side].clone()))
+}
+
+/// Whether the same questions are open; a new one carries the moment of each decision, which is no difference.
+fn asks_the_same(one: &BTreeMap<Field, Waiting>, other: &BTreeMap<Field, Waiting>) -> bool {
+    let asked = |all: &BTreeMap<Field, Waiting>| -> Vec<(Field, Option<String>, BySide<String>)> {
+        all.iter().map(|(field, waiting)| (*field, waiting.base.clone(), waiting.said.clone())).collect()
+    };
+    asked(one) == asked(other)
+}
+
+/// Whether two writes have the same effect on the item's fields; the footer may follow what was re-read.
+fn same(one: &Write, other: &Write) -> bool {
+    let effect = |write: &Write| -> Vec<(Field, serde_json::Value, serde_json::Value)> {
+        write
+            .fields
+            .iter()
+            .filter(|change| !matches!(change.field, Field::Footer | Field::Assignees))
+            .map(|change| (change.field, change.before.clone(), change.after.clone()))
+            .collect()
+    };
+    one.item == other.item && effect(one) == effect(other)
+}

@@ -1,0 +1,188 @@
+//! Open creations and markers: which unlinked items claim which partner.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Gathering, WAITING_READS_MAX, by_item};
+use crate::engine::EngineError;
+use crate::model::{BySide, Item, ItemKey, LinkStatus, Native, Place, Side};
+use crate::reconcile::{Claim, Sight, fingerprint};
+use crate::store::{Brief, NewLink};
+
+impl Gathering<'_> {
+    /// Before a partner is made, what waits unlinked on the other side is read: it lies before the cursor and
+    /// may claim the very item that would get another partner.
+    pub(super) fn waiting_claims(
+        &mut self,
+        alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let engine = self.engine;
+        for side in Side::BOTH {
+            if self.strangers.items[side.opposite()].is_empty() {
+                continue;
+            }
+            let waiting: Vec<ItemKey> = self
+                .dues
+                .keys()
+                .chain(&self.parked)
+                .filter(|key| key.side() == side && !self.stranger_keys.contains(key) && !self.untried.contains(key))
+                .take(WAITING_READS_MAX)
+                .cloned()
+                .collect();
+            let linked = by_item(side, engine.store.briefs(&engine.route, &waiting)?);
+            for key in waiting.iter().filter(|key| !linked.contains_key(key)) {
+                alive(0)?;
+                if let Sight::Shown(item) = self.look(key)?
+                    && item.marker.is_some()
+                {
+                    self.stranger(*item)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Open creations: the items in question, and what carries their markers now.
+    pub(super) fn open_intents(
+        &mut self,
+        alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        for intent in crate::engine::intents::open_creations(self.engine)? {
+            alive(0)?;
+            self.strangers.intents.insert(intent.source.clone(), (intent.id, intent.until));
+            match intent.found {
+                Some(mut item) => {
+                    self.known_name(&mut item)?;
+                    let there = self.read(&intent.source)?;
+                    let keys = [item.key.clone(), intent.source.clone()];
+                    let linked = self.engine.store.briefs(&self.engine.route, &keys)?;
+                    let linked: Vec<Brief> =
+                        linked.into_iter().filter(|brief| brief.status != LinkStatus::Retired).collect();
+                    if !there || !linked.is_empty() {
+                        // Linked by somebody else meanwhile, or nobody is left to link: the creation is settled.
+                        self.closing.close_intents.push(intent.id);
+                        self.strangers.intents.remove(&intent.source);
+                    }
+                    if !by_item(item.side(), linked).contains_key(&item.key) {
+                        self.stranger(item)?;
+                    }
+                }
+                None if intent.until <= self.now => {
+                    self.closing.close_intents.push(intent.id);
+                    self.strangers.intents.remove(&intent.source);
+                    self.read(&intent.source)?;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the partners that unlinked items claim, where they were not observed.
+    pub(super) fn follow_claims(
+        &mut self,
+        alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let engine = self.engine;
+        let claims: Vec<(Item, ItemKey)> = self
+            .strangers
+            .items
+            .iter()
+            .flat_map(|(_, items)| items)
+            .filter_map(|item| Some((item.clone(), item.marker.as_ref()?.partner.clone())))
+            .filter(|(item, partner)| item.side() != partner.side())
+            .collect();
+        let keys: Vec<ItemKey> =
+            claims.iter().flat_map(|(item, partner)| [item.key.clone(), partner.clone()]).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for stone in engine.store.tombstones(&engine.route, &keys)? {
+            self.strangers
+                .tombstones
+                .insert(BySide { tracker: ItemKey::Task(stone.task), forge: ItemKey::Issue(stone.issue) });
+        }
+        let briefs = engine.store.briefs(&engine.route, &keys)?;
+        let mut linked: BTreeMap<ItemKey, ItemKey> = BTreeMap::new();
+        let mut known: BTreeSet<ItemKey> = BTreeSet::new();
+        for brief in briefs {
+            let (task, issue) = (ItemKey::Task(brief.task), ItemKey::Issue(brief.issue));
+            known.extend([task.clone(), issue.clone()]);
+            if brief.status != LinkStatus::Retired {
+                linked.insert(task.clone(), issue.clone());
+                linked.insert(issue, task);
+            }
+        }
+        for (whole, partner) in claims {
+            alive(0)?;
+            let item = whole.key.clone();
+            if let Some(by) = linked.get(&partner) {
+                self.strangers.claims.insert(item, Claim::Taken(by.clone()));
+                continue;
+            }
+            let pair = match item.side() {
+                Side::Tracker => BySide { tracker: item.clone(), forge: partner.clone() },
+                Side::Forge => BySide { tracker: partner.clone(), forge: item.clone() },
+            };
+            if self.stranger_keys.contains(&partner)
+                || self.parked.contains(&item)
+                || self.strangers.tombstones.contains(&pair)
+            {
+                continue;
+            }
+            match self.look(&partner)? {
+                Sight::Shown(found) if found.place == Place::Left => {
+                    let why = format!("{partner} is not in the route");
+                    if known.insert(partner.clone()) {
+                        self.remember(&whole, &partner)?;
+                    }
+                    self.strangers.claims.insert(item, Claim::Unreadable(why));
+                }
+                Sight::Shown(found) => {
+                    self.stranger_keys.insert(partner.clone());
+                    self.strangers.items[partner.side()].push(*found);
+                }
+                Sight::Absent | Sight::Moved(_) | Sight::Unmoved => {
+                    if known.insert(partner.clone()) {
+                        self.remember(&whole, &partner)?;
+                    }
+                    self.strangers.claims.insert(item, Claim::Gone);
+                }
+                Sight::Unseen(why) => {
+                    self.again(&item, &partner, &why)?;
+                    self.strangers.claims.insert(item, Claim::Unreadable(why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a pair of which one half is gone or away: if it comes back, it must not get another partner.
+    pub(super) fn remember(&mut self, item: &Item, partner: &ItemKey) -> Result<(), EngineError> {
+        let engine = self.engine;
+        let (task, issue) = match (&item.key, partner) {
+            (ItemKey::Task(task), ItemKey::Issue(issue)) | (ItemKey::Issue(issue), ItemKey::Task(task)) => {
+                (task.clone(), issue.clone())
+            }
+            _ => return Ok(()),
+        };
+        let (repo_id, issue_id, issue_node_id) = match &item.native {
+            Native::Issue { repo_id, id, node_id } => (*repo_id, *id, node_id.clone()),
+            // The issue is gone: only its name is known.
+            Native::Task { .. } => (engine.store.repo_id(&engine.route, &issue.repo)?.unwrap_or(0), 0, String::new()),
+        };
+        let mut seen = BySide::default();
+        seen[item.side()] = Some(fingerprint(item, &engine.rules.policy));
+        self.closing.remember.push(NewLink {
+            task,
+            project: Some(engine.project.clone()),
+            issue,
+            repo_id,
+            issue_id,
+            issue_node_id,
+            base: None,
+            seen,
+            waiting: BTreeMap::new(),
+        });
+        Ok(())
+    }
+}
