@@ -561,16 +561,19 @@ fn absurd_words_that_can_be_believed_are_put_right_by_the_next_answer() {
     play_all(cases);
 }
 
+/// Something to be done once, at the moment it is asked for.
+type Deed = Arc<Mutex<Option<Box<dyn FnMut() + Send>>>>;
+
 /// A database that fails while a pass is at work on it.
 struct Failing {
     rig: Rig,
-    requests: Arc<Mutex<Option<Box<dyn FnMut() + Send>>>>,
+    requests: Deed,
 }
 
 /// Does something to the database just before the first write leaves.
 struct Before {
     inner: Arc<dyn Transport>,
-    act: Arc<Mutex<Option<Box<dyn FnMut() + Send>>>>,
+    act: Deed,
 }
 
 impl Transport for Before {
@@ -594,7 +597,7 @@ impl Failing {
         assert_eq!((report.ended, report.counts.created), (Ended::Settled, 2));
         rig.task("C", WORDS);
         rig.task("D", WORDS);
-        let requests: Arc<Mutex<Option<Box<dyn FnMut() + Send>>>> = Arc::default();
+        let requests: Deed = Arc::default();
         rig.transport = Arc::new(Before { inner: rig.transport.clone(), act: requests.clone() });
         Self { rig, requests }
     }
@@ -771,7 +774,7 @@ fn an_edit_of_another_field_between_the_re_read_and_the_write_is_not_lost() {
     let mut rig = Rig::in_memory();
     let task = rig.task("A", WORDS);
     assert_eq!(rig.pass(&Wake::Poll { belt: false }).expect("a pass").ended, Ended::Settled);
-    let act: Arc<Mutex<Option<Box<dyn FnMut() + Send>>>> = Arc::default();
+    let act: Deed = Arc::default();
     rig.transport = Arc::new(Before { inner: rig.transport.clone(), act: act.clone() });
     rig.sandbox.asana().rename(&task, "A, renamed");
     let (sandbox, repo) = (rig.sandbox.clone(), rig.repo.name.clone());

@@ -179,9 +179,12 @@ fn imported(rig: &Rig, wanted: usize) -> (u64, Vec<String>) {
         let report = rig.pass_of(&engine, &POLL).expect("a pass");
         assert_eq!(report.counts.parked, 0, "pass {pass}: {:?}", report.messages);
         let seen = rig.sandbox.log().requests();
-        told_off.extend(seen[before.min(seen.len())..].iter().filter_map(|seen| {
-            matches!(seen.status, 403 | 429).then(|| format!("{:?} {} {}", seen.method, seen.path, seen.status))
-        }));
+        told_off.extend(
+            seen[before.min(seen.len())..]
+                .iter()
+                .filter(|seen| matches!(seen.status, 403 | 429))
+                .map(|seen| format!("{:?} {} {}", seen.method, seen.path, seen.status)),
+        );
         let took = report.requests.tracker.sent + report.requests.forge.sent;
         requests += if took <= 2 { 0 } else { took };
         let made = rig.sandbox.world().issues(&rig.repo.name).len();
