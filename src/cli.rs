@@ -184,7 +184,10 @@ fn dispatch(cli: &args::Cli) -> Result<Exit, Failure> {
         Command::Undo(args) => undo::run(&open(Access::Write)?, args),
         Command::Parked(args) => parked::run(&open(parked::access(args))?, args),
         Command::History(args) => history::run(&open(Access::Read)?, args),
-        Command::Check(args) => check::run(&open(Access::Read)?, args),
+        Command::Check(args) => {
+            let (context, trouble) = Context::open_to_check(global)?;
+            check::run(&context, trouble.as_ref(), args)
+        }
         Command::Demo(args) => demo::run(global, args),
         Command::Completions(args) => completions::run(&Output::new(false), args),
     }

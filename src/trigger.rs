@@ -165,8 +165,8 @@ async fn until(deadline: Option<Instant>) {
 /// What the service manager shows.
 fn ready_line(config: &Config) -> String {
     match config.routes.len() {
-        1 => "1 route in step".to_owned(),
-        count => format!("{count} routes in step"),
+        1 => "1 route kept in step".to_owned(),
+        count => format!("{count} routes kept in step"),
     }
 }
 

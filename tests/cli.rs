@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::clock::SystemClock;
+use evenkeel::config::DatabaseUrl;
 use evenkeel::model::{BySide, ProjectGid, RepoName, Side, TaskGid};
 use evenkeel::sandbox::{Fault, IssueView, Sandbox, Served, TaskSeed, When};
+use evenkeel::store::migrate;
 use serde_json::Value;
 
 /// Columns of a terminal that tells nothing about itself, and of a pipe.
@@ -365,6 +367,37 @@ fn a_brake_refuses_with_both_numbers_and_the_way_out() {
     world.run(&["run", "--once"]).ends(3).says("refused by a brake").says("the limit is 1").stays_plain();
     assert_eq!(world.writes(), before);
     world.run(&["run", "--once", "--allow-updates", "3"]).ends(0).says("3 updated");
+}
+
+#[test]
+fn a_database_that_is_not_one_does_not_keep_check_from_the_rest() {
+    let world = World::new();
+    std::fs::write(world.database(), "these are no tables").expect("written");
+    let answer = world.run(&["check"]).ends(2).stays_plain();
+    answer.says("BAD answer").says("1 thing must be mended").says("can be read");
+    world.run(&["plan"]).ends(2);
+}
+
+#[test]
+fn a_database_of_an_older_program_is_no_fault_to_mend() {
+    let world = World::new();
+    world.task("Fix the login");
+    world.run(&["run", "--once"]).ends(0);
+    let url = DatabaseUrl::Sqlite(world.database());
+    let known = migrate::known();
+    migrate::go_to(&url, &known[known.len() - 2]).expect("one step back");
+    world.run(&["check"]).ends(0).says("the first pass brings it up to").says("everything is as needed");
+    world.run(&["run", "--once"]).ends(0);
+    world.run(&["check"]).ends(0).says("the newest this program knows");
+}
+
+#[test]
+fn a_quiet_pass_that_leaves_nothing_says_nothing() {
+    let world = World::new();
+    world.task("Fix the login");
+    let answer = world.run(&["run", "--once", "--quiet"]).ends(0);
+    assert_eq!((answer.out.as_str(), answer.err.as_str()), ("", ""));
+    world.issue("Fix the login");
 }
 
 #[test]

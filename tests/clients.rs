@@ -371,7 +371,7 @@ fn what_is_written_reads_back_on_both_sides() {
         assert_eq!(found, wanted, "{side}");
 
         let marked = client.marked_since(began).expect("a list");
-        assert_eq!(marked, [made.clone()], "{side}");
+        assert_eq!(marked, std::slice::from_ref(&made), "{side}");
         assert_eq!(client.marked_since(Timestamp::MAX).expect("a list"), []);
 
         let change = Change {

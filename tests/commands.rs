@@ -281,7 +281,7 @@ fn what_exists_on_both_sides_is_proposed_and_linked_only_when_confirmed() {
     assert_eq!(waiting["links"][0]["waiting"], serde_json::json!(["body"]));
     assert!(town.wants(1, "status").out.contains("1 field (`evenkeel why ITEM`"));
     let why = flat(&town.wants(1, &format!("why asana:{two}")).out);
-    assert!(why.contains("asana? It fails on **Mondays**.") && why.contains("github? Other words."), "{why}");
+    assert!(why.contains("asana It fails on **Mondays**. github Other words."), "{why}");
     town.sandbox.github().write_body(&town.repo, second, "It fails on **Mondays**.");
     town.settle();
     assert_eq!(town.sandbox.world().issues(&town.repo).len(), 2, "nothing was created twice");

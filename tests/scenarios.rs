@@ -441,6 +441,9 @@ impl Story {
             "restore" => asana.restore(&self.task(&w[1])),
             "leave" => asana.leave(&self.task(&w[1]), &self.project.gid),
             "return" => asana.join(&self.task(&w[1]), &self.project.gid),
+            "remark" => {
+                asana.comment(&self.task(&w[1]), &html(&w[2]));
+            }
             "tag" => asana.add_tag(&self.task(&w[1]), &w[2]),
             "untag" => asana.remove_tag(&self.task(&w[1]), &w[2]),
             "label" => {

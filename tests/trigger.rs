@@ -214,7 +214,7 @@ fn an_operator_forces_a_pass_and_a_panic_ends_only_its_run() {
 fn a_new_configuration_is_taken_in_and_a_wrong_one_is_not() {
     let mut served = Served::start("is quick", QUIET, None);
     assert_eq!(served.hear(), "run 1 [Poll] 8");
-    assert!(served.told().starts_with("READY=1\nSTATUS=1 route in step"));
+    assert!(served.told().starts_with("READY=1\nSTATUS=1 route kept in step"));
 
     served.write(&format!("{QUIET}[patience]\nattempts_max = 3\n"));
     served.signal("HUP");

@@ -10,7 +10,7 @@ use super::{Context, Exit, Failure};
 use crate::config::DatabaseUrl;
 use crate::model::Side;
 use crate::provider::Finding;
-use crate::store::{Store, migrate};
+use crate::store::{Store, StoreError, migrate};
 
 /// Findings about one thing: the database, or one side of a route.
 #[derive(Serialize)]
@@ -19,11 +19,11 @@ struct Section {
     findings: Vec<Finding>,
 }
 
-/// Runs the command.
-pub(super) fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
+/// Runs the command. `trouble`: why the database could not be opened; the rest is looked at all the same.
+pub(super) fn run(context: &Context, trouble: Option<&StoreError>, args: &CheckArgs) -> Result<Exit, Failure> {
     let routes = context.routes(args.route.as_ref())?;
     let mut sections =
-        vec![Section { about: format!("database {}", context.config.database), findings: database(context) }];
+        vec![Section { about: format!("database {}", context.config.database), findings: database(context, trouble) }];
     for route in routes {
         let providers = context.providers(route)?;
         for side in Side::BOTH {
@@ -76,7 +76,7 @@ fn render(text: &mut String, section: &Section, width: usize) {
 }
 
 /// The database: it answers, it is of our version, it takes writes. Makes and migrates nothing.
-fn database(context: &Context) -> Vec<Finding> {
+fn database(context: &Context, trouble: Option<&StoreError>) -> Vec<Finding> {
     let good = |subject: &str, found: String| Finding { subject: subject.to_owned(), good: true, found, remedy: None };
     let bad = |subject: &str, found: String, remedy: &str| Finding {
         subject: subject.to_owned(),
@@ -103,16 +103,23 @@ fn database(context: &Context) -> Vec<Finding> {
         });
         return findings;
     }
-    match context.store.ping() {
+    let known = migrate::known();
+    let applied = migrate::applied(url);
+    // Tables of an older program cannot be read, but the first pass mends that.
+    let older = applied.as_ref().is_ok_and(|applied| !applied.is_empty() && applied.len() < known.len());
+    let answer = match trouble {
+        Some(error) if !older => Err(error.to_string()),
+        _ => context.store.ping().map_err(|error| error.to_string()),
+    };
+    match answer {
         Ok(()) => findings.push(good("answer", "reachable".to_owned())),
         Err(error) => {
-            findings.push(bad("answer", error.to_string(), "see the message; `database.url` names it"));
+            findings.push(bad("answer", error, "see the message; `database.url` names it"));
             return findings;
         }
     }
-    let known = migrate::known();
     let newest = known.last().cloned().unwrap_or_default();
-    match migrate::applied(url) {
+    match applied {
         Ok(applied) if applied.is_empty() => {
             findings.push(good("version", "empty; the first pass makes its tables".to_owned()));
         }

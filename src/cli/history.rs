@@ -32,7 +32,8 @@ pub(super) fn run(context: &Context, args: &HistoryArgs) -> Result<Exit, Failure
                     context.out.text(&render(entry, context.out.width))?;
                 }
                 if entries.len() >= (*limit).max(1) as usize && context.loudness >= 0 {
-                    output::aside(format_args!("only {limit} entries are shown; --limit shows more"));
+                    let shown = output::count(entries.len() as u64, "entry is", "entries are");
+                    output::aside(format_args!("only {shown} shown; --limit shows more"));
                 }
             }
             Ok(Exit::Settled)

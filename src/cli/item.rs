@@ -3,15 +3,13 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use super::run::LEASE_WAIT;
 use super::{Context, Failure, output};
 use crate::clock::since;
 use crate::config::Route;
 use crate::engine::PassOptions;
 use crate::model::{ItemKey, RouteName, Timestamp};
 use crate::reconcile::Allowance;
-
-/// How long an operator's command waits for another process that is at work on the route.
-const LEASE_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest answer read from a person, in bytes; more is no answer.
 const ANSWER_BYTES_MAX: u64 = 4_096;

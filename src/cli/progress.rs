@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Context;
 use crate::clock::lock;
@@ -174,9 +174,12 @@ impl Progress for Watched {
             self.clear();
         } else if let Some(bar) = &self.bar {
             if let Ok(style) =
-                ProgressStyle::with_template("{bar:30} {pos}/{len} repairs  {per_sec}  {eta} left  {wide_msg}")
+                ProgressStyle::with_template("{bar:30} {pos}/{len} repairs  {rate}  {eta} left  {wide_msg}")
             {
-                bar.set_style(style);
+                bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                    // Four decimals, as the bar's own key shows them, jump about and say nothing.
+                    let _ = write!(out, "{:.1}/s", state.per_sec());
+                }));
             }
             bar.set_length(repairs);
             bar.set_message("");

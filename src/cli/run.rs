@@ -17,7 +17,7 @@ use crate::store::LEASE;
 
 /// How long to wait for another process at work on the route: as long as the lease of one that died
 /// may still stand, and a little more.
-const LEASE_WAIT: Duration = LEASE.saturating_add(Duration::from_secs(5));
+pub(super) const LEASE_WAIT: Duration = LEASE.saturating_add(Duration::from_secs(5));
 
 /// What `--json` answers.
 #[derive(Serialize)]
@@ -37,7 +37,8 @@ pub(super) fn run(context: &Context, args: &RunArgs) -> Result<Exit, Failure> {
                 worst = worst.max(report.ended.into());
                 if context.out.json {
                     answers.passes.push(report);
-                } else {
+                } else if context.loudness >= 0 || report.ended != Ended::Settled {
+                    // With -q a pass that left nothing says nothing, as a timer that mails its output needs.
                     show(context, &report, left)?;
                 }
             }
@@ -201,10 +202,10 @@ pub(super) fn tally(counts: &Counts, ended: Ended) -> String {
 pub(super) fn requested(requests: &BySide<Requests>) -> String {
     let sides = Side::BOTH.map(|side| {
         let Requests { sent, unchanged, writes } = requests[side];
-        let parts: Vec<String> = [(writes, "writes"), (unchanged, "unchanged")]
+        let parts: Vec<String> = [(writes, "write", "writes"), (unchanged, "unchanged", "unchanged")]
             .into_iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, word)| format!("{number} {word}"))
+            .filter(|(number, ..)| *number > 0)
+            .map(|(number, one, many)| count(number, one, many))
             .collect();
         let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         format!("{} {sent}{parts}", side.service())

@@ -16,7 +16,7 @@ use crate::provider::github::GithubClient;
 use crate::provider::http::{Transport, UreqTransport};
 use crate::provider::pace::Pace;
 use crate::provider::{self, Connection};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What a command does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,19 +63,30 @@ impl Context {
         Self::open_logging(global, Access::Write, if watched { Usual::Warnings } else { Usual::Passes })
     }
 
+    /// The same for looking after what is wrong: a database that cannot be opened is one thing among
+    /// others, told beside an empty one in its place.
+    pub fn open_to_check(global: &Global) -> Result<(Self, Option<StoreError>), Failure> {
+        let config = configured(global, Usual::Warnings)?;
+        let (store, trouble) = match Store::open_for_reading(&config.database) {
+            Ok(store) => (store, None),
+            Err(error) => (Store::in_memory()?, Some(error)),
+        };
+        Ok((Self::interruptible(config, store, global), trouble))
+    }
+
     fn open_logging(global: &Global, access: Access, usual: Usual) -> Result<Self, Failure> {
-        let config = load(global)?;
-        start_log(global, &config, usual);
-        for warning in &config.warnings {
-            log::warn!("{warning}");
-        }
+        let config = configured(global, usual)?;
         let store = match access {
             Access::Read => Store::open_for_reading(&config.database)?,
             Access::Write => Store::open(&config.database)?,
         };
+        Ok(Self::interruptible(config, store, global))
+    }
+
+    fn interruptible(config: Config, store: Store, global: &Global) -> Self {
         let context = Self::with(config, store, global);
         super::interrupt::raise(&context.stop, context.loudness >= 0);
-        Ok(context)
+        context
     }
 
     /// Over a configuration and a database that stand already.
@@ -235,6 +246,16 @@ impl Context {
             progress,
         })
     }
+}
+
+/// The configuration, read and spoken of in the log.
+fn configured(global: &Global, usual: Usual) -> Result<Config, Failure> {
+    let config = load(global)?;
+    start_log(global, &config, usual);
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    Ok(config)
 }
 
 /// Where a configuration is looked for when none is named, in this order.

@@ -122,7 +122,11 @@ fn render_field(text: &mut String, state: &FieldState, width: usize, now: Timest
         Some(base) => row("agreed", base, DIM, ""),
         None => {}
     }
-    for side in Side::BOTH.into_iter().filter(|_| !quiet) {
+    // What a question shows line by line below is not shown twice.
+    let asked = state.waiting.as_ref().is_some_and(|waiting| {
+        Side::BOTH.into_iter().all(|side| state.now[side].as_ref().and_then(Value::as_str) == Some(&waiting.said[side]))
+    });
+    for side in Side::BOTH.into_iter().filter(|_| !quiet && !asked) {
         let Some(value) = &state.now[side] else { continue };
         // Where nothing drifts, both show the base as well as they can.
         let style = if state.drifts[side] { YELLOW } else { plain };

@@ -78,6 +78,8 @@ struct Gathering<'a> {
     mode: BySide<Mode>,
     dues: BTreeMap<ItemKey, Due>,
     parked: BTreeSet<ItemKey>,
+    /// Linked items kept as a listing showed them, which may be behind.
+    listed: BTreeSet<ItemKey>,
     /// Direct reads of a side that failed one after another.
     read_failures: BySide<u32>,
     /// Whether a side answered anything in this pass.
@@ -111,6 +113,7 @@ impl Engine {
             mode: BySide { tracker: Mode::Named, forge: Mode::Named },
             dues: BTreeMap::new(),
             parked: self.parked_keys()?,
+            listed: BTreeSet::new(),
             read_failures: BySide::default(),
             answered: BySide::default(),
             untried: BTreeSet::new(),
@@ -293,7 +296,12 @@ impl Gathering<'_> {
         let briefs = by_item(side, engine.store.briefs(&engine.route, &keys)?);
         for item in items {
             match briefs.get(&item.key) {
-                Some(brief) => self.linked(side, brief, item),
+                Some(brief) => {
+                    let key = item.key.clone();
+                    if self.linked(side, brief, item) {
+                        self.listed.insert(key);
+                    }
+                }
                 None => self.stranger(item)?,
             }
         }
@@ -339,13 +347,15 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    fn linked(&mut self, side: Side, brief: &Brief, item: Item) {
+    /// Keeps a linked item unless it shows what it showed when last settled; answers whether it was kept.
+    fn linked(&mut self, side: Side, brief: &Brief, item: Item) -> bool {
         self.present[side].set(brief.id);
         let print = fingerprint(&item, &self.engine.rules.policy);
         if brief.seen[side].as_ref() == Some(&print) && !self.dues.contains_key(&item.key) {
-            return;
+            return false;
         }
         self.pairs.entry(brief.id).or_default()[side] = Some(Sight::Shown(Box::new(item)));
+        true
     }
 
     /// Keeps an unlinked item if it may get a partner or claims one.

@@ -197,7 +197,11 @@ fn create(path: &Path) -> Result<(), StoreError> {
                     format!("the directory {} does not exist; create it or name another path", parent.display())
                 }
                 io::ErrorKind::PermissionDenied => {
-                    format!("creating it: {error}; let the user this runs as write to {}", parent.display())
+                    let folder = match parent.to_str() {
+                        Some(".") => "the current folder".to_owned(),
+                        _ => parent.display().to_string(),
+                    };
+                    format!("creating it: {error}; let the user this runs as write to {folder}")
                 }
                 _ => format!("creating it: {error}"),
             };

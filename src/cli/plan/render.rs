@@ -429,7 +429,7 @@ pub fn shown(value: &Value) -> String {
 
 /// What two sides say that disagree, line by line, with the side in front of each line that is its alone.
 pub fn disagreement(text: &mut String, said: &BySide<String>, width: usize) {
-    let room = width.saturating_sub(12);
+    let room = width.saturating_sub(11);
     let difference = difference(&said.tracker, &said.forge);
     for (tag, line) in difference.shown {
         let (side, style) = match tag {
@@ -437,17 +437,17 @@ pub fn disagreement(text: &mut String, said: &BySide<String>, width: usize) {
             ChangeTag::Insert => (Side::Forge.service(), YELLOW),
             ChangeTag::Equal => ("", DIM),
         };
-        let mut label = format!("  {side:<9}");
+        let mut label = format!("  {side:<8}");
         let lines = wrap(&line, room);
         let lines = if lines.is_empty() { vec![String::new()] } else { lines };
         for line in lines {
             let _ = writeln!(text, "{}", format!("{label} {}", paint(style, line)).trim_end());
-            label = " ".repeat(11);
+            label = " ".repeat(10);
         }
     }
     if difference.hidden > 0 {
         let more = count(difference.hidden, "more line", "more lines");
-        paragraph(text, DIM, 12, width, &format!("... {more}; --json has them all"));
+        paragraph(text, DIM, 11, width, &format!("... {more}; --json has them all"));
     }
 }
 
@@ -472,8 +472,11 @@ impl Difference {
 
 /// Compares two bodies line by line, with one line of what stands around each change.
 fn difference(before: &str, after: &str) -> Difference {
-    // A last line without its end would differ from the same line with one.
-    let [before, after] = [before, after].map(|text| format!("{}\n", text.trim_end_matches('\n')));
+    // A last line without its end would differ from the same line with one; no text is no line, not an empty one.
+    let [before, after] = [before, after].map(|text| match text.trim_end_matches('\n') {
+        "" => String::new(),
+        text => format!("{text}\n"),
+    });
     let diff = TextDiff::configure().timeout(std::time::Duration::from_millis(200)).diff_lines(&before, &after);
     let mut found = Difference { added: 0, removed: 0, shown: Vec::new(), hidden: 0 };
     for group in diff.grouped_ops(1) {
@@ -501,6 +504,13 @@ mod tests {
     use super::*;
     use crate::model::{Change, Content, ItemKey, LinkId, LinkStatus};
     use crate::reconcile::{Question, Skip};
+
+    #[test]
+    fn a_text_where_none_was_only_adds_lines() {
+        assert_eq!(difference("", "one\ntwo").said(), "2 lines added");
+        assert_eq!(difference("one\n", "").said(), "1 line removed");
+        assert_eq!(difference("one", "one\n\ntwo\n").said(), "2 lines added");
+    }
 
     /// The text as a pipe shows it.
     fn plain(text: &str) -> String {

@@ -1,13 +1,18 @@
 //! New pairs: a partner is made, or two items that exist are joined; the task is told once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Failure, Hands};
+use crate::clock::since;
 use crate::engine::{Counts, EngineError};
 use crate::model::{BySide, Content, FieldChange, IntentId, IssueRef, Item, ItemKey, Link, Marker, Native, Side};
-use crate::provider::{Draft, Found, Remedy};
+use crate::provider::{Draft, Found, ProviderError, Remedy};
 use crate::reconcile::{COMPARED, PairSeen, Repair, Sight, agreed, issue_footer, task_footer, untouched};
 use crate::store::{IntentKind, NewDue, NewEntry, NewLink, Record, StoreError};
+
+/// How long an issue that cannot be read is waited for before its task is told nothing.
+const COMMENT_PATIENCE: Duration = Duration::from_secs(24 * 3_600);
 
 impl Hands<'_, '_> {
     /// Makes a partner: announced, made with a marker, committed.
@@ -213,6 +218,7 @@ impl Hands<'_, '_> {
 
     /// Comments that were announced in an earlier pass and have no answer: looked for, then written once.
     pub(super) fn comments(&mut self) -> Result<(), EngineError> {
+        let now = self.engine.clock.now();
         let started = self.engine.store.pass(self.report.pass)?.map(|pass| pass.started_at);
         for intent in self.engine.store.intents(&self.engine.route)? {
             // Those of this very pass were tried a moment ago.
@@ -220,17 +226,21 @@ impl Hands<'_, '_> {
                 continue;
             }
             self.watch.renew()?;
-            let ItemKey::Issue(issue) = &intent.marker.partner else { continue };
             let provider = &self.engine.providers.tracker;
-            let done = provider.has_comment(&intent.source, &issue.to_string()).and_then(|there| {
-                let Found::Here(item) = self.engine.providers.forge.item(&intent.marker.partner)? else {
-                    return Ok(None);
-                };
-                let text = comment_text(&intent.marker.partner, &item.url);
-                if !there {
-                    provider.comment(&intent.source, &text)?;
+            let done = self.engine.providers.forge.item(&intent.marker.partner).and_then(|found| match found {
+                Found::Here(item) => {
+                    // The whole text: a part of it, such as a number, could stand in another comment.
+                    let text = comment_text(&intent.marker.partner, &item.url);
+                    if !provider.has_comment(&intent.source, &text)? {
+                        provider.comment(&intent.source, &text)?;
+                    }
+                    Ok(Some(text))
                 }
-                Ok(Some(text))
+                Found::Unseen(why) if since(intent.opened_at, now) < COMMENT_PATIENCE => {
+                    let doing = format!("reading {}", intent.marker.partner);
+                    Err(ProviderError::Unreachable { doing, why, maybe_done: false })
+                }
+                Found::Unseen(_) | Found::Gone | Found::Moved(_) | Found::NotAnItem => Ok(None),
             });
             let outcome = match done {
                 Ok(Some(text)) => self.commented(intent.id, &intent.source, &intent.marker.partner, &text),

@@ -76,12 +76,22 @@ impl Gathering<'_> {
 
     pub(super) fn pair(
         &mut self,
-        pair: PairSeen,
+        mut pair: PairSeen,
         pairs: &mut BTreeMap<LinkId, PairSeen>,
         waiting: &mut u64,
     ) -> Result<(), EngineError> {
+        let mut planned = plan_pair(&pair, &self.engine.rules, self.now);
+        if matches!(&planned, PairPlan::Repair(repair) if repair.writes()) {
+            let behind: Vec<Side> = Side::BOTH.into_iter().filter(|side| self.behind(&pair, *side)).collect();
+            for side in &behind {
+                pair.sight[*side] = self.look(&pair.link.key(*side))?;
+            }
+            if !behind.is_empty() {
+                planned = plan_pair(&pair, &self.engine.rules, self.now);
+            }
+        }
         let link = &pair.link;
-        match plan_pair(&pair, &self.engine.rules, self.now) {
+        match planned {
             PairPlan::Settled { seen } => {
                 *waiting += u64::try_from(link.waiting.len()).unwrap_or(0);
                 if seen.tracker.is_some() || seen.forge.is_some() {
@@ -107,6 +117,15 @@ impl Gathering<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a listing shows an item as it was before the pair was last settled: it may lag behind our own
+    /// write, and what it shows is then nobody's edit. A direct read tells, before anything is written for it.
+    fn behind(&self, pair: &PairSeen, side: Side) -> bool {
+        match &pair.sight[side] {
+            Sight::Shown(item) => item.updated_at <= pair.link.updated_at && self.listed.contains(&pair.link.key(side)),
+            Sight::Unmoved | Sight::Absent | Sight::Moved(_) | Sight::Unseen(_) => false,
+        }
     }
 
     /// Items that were due, were looked at, and need nothing more.

@@ -17,7 +17,9 @@ impl Gathering<'_> {
         let there = !matches!(sight, Sight::Absent | Sight::Moved(_));
         self.plan.seen[side] += 1;
         match (brief, sight) {
-            (Some(brief), Sight::Shown(item)) => self.linked(side, &brief, *item),
+            (Some(brief), Sight::Shown(item)) => {
+                self.linked(side, &brief, *item);
+            }
             (Some(brief), sight) => {
                 self.present[side].set(brief.id);
                 self.pairs.entry(brief.id).or_default()[side] = Some(sight);
