@@ -2,7 +2,7 @@
 
 use super::{Gathering, MISSING_READS_MAX, Mode, READ_FAILURES_MAX, by_item};
 use crate::engine::EngineError;
-use crate::model::{ItemKey, LinkId, LinkStatus, Side};
+use crate::model::{ItemKey, LinkId, LinkStatus, Side, Timestamp};
 use crate::provider::{Found, ProviderError, Remedy};
 use crate::reconcile::{Sight, Skip, fingerprint};
 use crate::store::NewDue;
@@ -117,11 +117,12 @@ impl Gathering<'_> {
             if self.mode[side] != Mode::Swept || self.plan.seen[side] == 0 {
                 continue;
             }
-            let missing: Vec<LinkId> = ids.iter().copied().filter(|id| !self.present[side].has(*id)).collect();
+            let mut missing: Vec<LinkId> = ids.iter().copied().filter(|id| !self.present[side].has(*id)).collect();
+            turn(&mut missing, self.now);
             if missing.len() > MISSING_READS_MAX {
                 self.messages.push(format!(
-                    "{} did not list {} of {} linked items; {MISSING_READS_MAX} of them are read one by one, the rest by \
-                     the next sweep",
+                    "{} did not list {} of {} linked items; {MISSING_READS_MAX} of them are read one by one, others \
+                     by the next sweep",
                     side.service(),
                     missing.len(),
                     ids.len()
@@ -159,5 +160,32 @@ impl Gathering<'_> {
             parked: attempts >= engine.patience.attempts_max,
         });
         Ok(())
+    }
+}
+
+/// Begins a list at another place at every moment, so that a limit on it does not leave out the same ones each time.
+fn turn<T>(list: &mut [T], now: Timestamp) {
+    if let Some(places) = u64::try_from(list.len()).ok().filter(|places| *places > 0) {
+        let start = now.as_second().unsigned_abs() % places;
+        list.rotate_left(usize::try_from(start).unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_missing_item_has_its_turn_at_some_sweep_and_none_is_left_out() {
+        let mut first = std::collections::BTreeSet::new();
+        for second in 0..7 {
+            let mut list: Vec<u32> = (0..7).collect();
+            turn(&mut list, Timestamp::from_second(1_795_000_000 + second).expect("in range"));
+            first.insert(list[0]);
+            list.sort_unstable();
+            assert_eq!(list, (0..7).collect::<Vec<_>>());
+        }
+        assert_eq!(first.len(), 7);
+        turn::<u32>(&mut [], Timestamp::UNIX_EPOCH);
     }
 }
