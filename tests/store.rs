@@ -279,7 +279,7 @@ on_both! {
         let lease = lease(&store, "app");
         let intent = store.open_intent(&lease, IntentKind::Issue, &key("asana:1"), &Marker::naming(key("asana:1")), at(0));
         let intent = intent.expect("announced");
-        store.make_due(&route("app"), &[due("asana:1", 0)], at(0)).expect("due");
+        store.ring(&route("app"), &[due("asana:1", 0)], None, at(0)).expect("due");
         let mut record = Record {
             link: vec![pair(1, 1)],
             close_intents: vec![intent],
@@ -432,7 +432,7 @@ on_both! {
     fn wake_ups_merge_and_the_earlier_time_and_the_higher_count_win(database: &Database) {
         let store = database.open();
         let app = route("app");
-        let make = |dues: &[NewDue], now| store.make_due(&app, dues, now).expect("made due");
+        let make = |dues: &[NewDue], now| store.ring(&app, dues, None, now).expect("made due");
         make(&[due("github:Acme/App#1", 100), NewDue { attempts: 3, last_error: Some("timed out".to_owned()), ..due("github:acme/app#1", 200) }], at(0));
         make(&[NewDue { reason: "operator".to_owned(), ..due("github:acme/APP#1", 50) }], at(10));
         make(&[NewDue { attempts: 2, last_error: Some("busy \u{0}".to_owned()), ..due("github:acme/app#1", 900) }], at(20));
@@ -459,7 +459,7 @@ on_both! {
         let store = database.open();
         let app = route("app");
         let lease = lease(&store, "app");
-        store.make_due(&app, &[due("asana:1", 0)], at(0)).expect("due");
+        store.ring(&app, &[due("asana:1", 0)], None, at(0)).expect("due");
         let failed = NewDue {
             attempts: 8,
             parked: true,
@@ -469,7 +469,7 @@ on_both! {
         };
         let record = Record { clear_due: vec![key("asana:1")], due: vec![failed], ..Record::default() };
         store.record(&lease, &record, at(40)).expect("recorded");
-        store.make_due(&app, &[due("asana:1", 10)], at(50)).expect("due");
+        store.ring(&app, &[due("asana:1", 10)], None, at(50)).expect("due");
         assert!(store.due(&app, at(99), 10).expect("answers").is_empty());
         assert_eq!((store.count_due(&app).expect("answers"), store.next_due(at(0)).expect("answers")), (0, None));
         let parked = store.parked(Some(&app)).expect("answers");
@@ -494,7 +494,7 @@ on_both! {
         let store = database.open();
         let app = route("app");
         let lease = lease(&store, "app");
-        store.make_due(&app, &[due("asana:1", 0)], at(0)).expect("due");
+        store.ring(&app, &[due("asana:1", 0)], None, at(0)).expect("due");
         let later = NewDue { attempts: 1, last_error: Some("timed out".to_owned()), ..due("asana:1", 90) };
         let record = Record { clear_due: vec![key("asana:1")], due: vec![later], ..Record::default() };
         store.record(&lease, &record, at(30)).expect("recorded");
@@ -634,7 +634,7 @@ on_both! {
                         let history = (0..turn % 4).map(|_| entry("asana:1")).collect();
                         let due = vec![due("asana:1", turn), due("asana:2", turn)];
                         store.record(&lease, &Record { history, due, ..Record::default() }, at(1)).expect("recorded");
-                        store.make_due(&lease.route, &[self::due("asana:2", 1), self::due("asana:1", 1)], at(1)).expect("due");
+                        store.ring(&lease.route, &[self::due("asana:2", 1), self::due("asana:1", 1)], None, at(1)).expect("due");
                     }
                 })
             })
@@ -740,7 +740,7 @@ on_both! {
         let before = everything(&store);
         for refused in [
             reader.record(&lease, &Record::default(), at(1)).map(|_| ()),
-            reader.make_due(&route("app"), &[due("asana:1", 0)], at(1)),
+            reader.ring(&route("app"), &[due("asana:1", 0)], None, at(1)),
             reader.release(&lease),
         ] {
             assert!(matches!(refused, Err(StoreError::ReadOnly { .. })), "{refused:?}");

@@ -402,6 +402,12 @@ pub(super) struct Claim {
     issue: IssueRef,
 }
 
+/// The link that holds an item and is not retired, of whatever route.
+pub(super) fn live_link(conn: &mut Conn<'_>, key: &ItemKey) -> Result<Option<Link>, Fault> {
+    let links = into_links(links_of(conn, key)?)?;
+    Ok(links.into_iter().find(|link| link.status != LinkStatus::Retired))
+}
+
 /// All links that hold an item.
 fn links_of(conn: &mut Conn<'_>, key: &ItemKey) -> Result<Vec<LinkRow>, Fault> {
     Ok(match key {
