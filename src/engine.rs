@@ -10,6 +10,7 @@
 //! Accepted race: an edit that lands between the re-read and the write of the same item loses those
 //! fields; the window is one request long, and the services keep their own history.
 
+pub mod account;
 mod apply;
 mod explain;
 mod gather;

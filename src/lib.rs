@@ -13,6 +13,7 @@
 //! - [`store`]: links, intents, dues, history, cursors and leases in SQLite or PostgreSQL.
 //! - [`engine`]: the pass, the only place where pure and I/O meet.
 //! - [`trigger`]: the schedule and the signals, everything that turns into a wake-up.
+//! - [`workshop`], [`service`]: from the configuration to engines, and to a process that keeps them at work.
 //! - [`config`], [`logging`], [`cli`]: what an operator says and sees.
 //! - [`sandbox`]: a small Asana and a small GitHub for the demo and the tests.
 //!
@@ -28,6 +29,8 @@ pub mod model;
 pub mod provider;
 pub mod reconcile;
 pub mod sandbox;
+pub mod service;
 pub mod store;
 pub mod text;
 pub mod trigger;
+pub mod workshop;

@@ -39,6 +39,18 @@ fn pure_modules_name_no_module_that_does_io() {
             "provider" => Some(&["model", "text", "provider", "clock", "config"]),
             "store" => Some(&["model", "store", "provider", "config", "clock"]),
             "engine" => Some(&["model", "text", "reconcile", "provider", "store", "engine", "clock", "config"]),
+            "workshop" => Some(&["model", "provider", "store", "engine", "clock", "config"]),
+            "trigger" => Some(&["trigger", "clock", "config"]),
+            "server" => Some(&[
+                "server", "inbox", "engine", "workshop", "trigger", "store", "provider", "reconcile", "model", "clock",
+                "config",
+            ]),
+            "inbox" => Some(&["inbox", "store", "provider", "model", "clock", "config"]),
+            "hooks" => Some(&["hooks", "inbox", "store", "provider", "workshop", "model", "clock", "config"]),
+            "service" => Some(&[
+                "service", "server", "hooks", "inbox", "trigger", "workshop", "engine", "store", "provider", "model",
+                "clock", "config", "reconcile",
+            ]),
             _ => None,
         }
     };

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::args::{AllowArgs, RunArgs, Scope};
 use super::output::{BOLD, DIM, GREEN, RED, YELLOW, aside, count, paint, paragraph};
-use super::progress::{Watched, log_pass};
+use super::progress::Watched;
 use super::{Context, Exit, Failure};
 use crate::config::Route;
-use crate::engine::{Counts, Ended, EngineError, PassOptions, Report, Wake};
+use crate::engine::account::{log_pass, tally};
+use crate::engine::{Ended, EngineError, PassOptions, Report, Wake};
 use crate::model::{BySide, Fingerprint, Side};
 use crate::provider::Requests;
 use crate::reconcile::Allowance;
@@ -172,30 +173,6 @@ pub(super) fn rendered(report: &Report, left: u64, width: usize) -> String {
         paragraph(&mut text, YELLOW, 2, width, &format!("{parked} parked; `evenkeel parked list` shows why"));
     }
     text
-}
-
-/// What was done, in words.
-pub(super) fn tally(counts: &Counts, ended: Ended) -> String {
-    let Counts { created, joined, updated, retired, noted, waiting: _, again, parked: _, skipped } = *counts;
-    let parts: Vec<String> = [
-        (created, "created"),
-        (joined, "joined"),
-        (updated, "updated"),
-        (retired, "retired"),
-        (noted, "noted"),
-        (again, "to be tried again"),
-        (skipped, "left alone"),
-    ]
-    .into_iter()
-    .filter(|(number, _)| *number > 0)
-    .map(|(number, word)| format!("{number} {word}"))
-    .collect();
-    match parts.is_empty() {
-        false => parts.join(", "),
-        // Of a pass that did not come to its end nobody knows what there was to do.
-        true if matches!(ended, Ended::Settled | Ended::Drift) => "nothing to do".to_owned(),
-        true => "nothing done".to_owned(),
-    }
 }
 
 /// The requests of both sides, in words: `requests: asana 12 (3 writes), github 4 (1 unchanged)`.
