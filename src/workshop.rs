@@ -34,6 +34,27 @@ pub struct Workshop {
     paces: Mutex<Vec<(Side, Secret, Arc<Pace>)>>,
 }
 
+/// The workshop of the present configuration: read anew, it is replaced. Clones are the same place.
+#[derive(Clone)]
+pub struct Present(Arc<Mutex<Arc<Workshop>>>);
+
+impl Present {
+    /// Begins with `works`.
+    pub fn new(works: Arc<Workshop>) -> Self {
+        Self(Arc::new(Mutex::new(works)))
+    }
+
+    /// The present one; who has it may go on using it after a newer one took its place.
+    pub fn get(&self) -> Arc<Workshop> {
+        lock(&self.0).clone()
+    }
+
+    /// Puts another in its place.
+    pub fn replace(&self, works: Arc<Workshop>) {
+        *lock(&self.0) = works;
+    }
+}
+
 /// Why no connection can be made at all: the certificates configured are no good. For a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unequipped(pub String);
