@@ -72,7 +72,7 @@ pub(super) fn pass(
     let watched = Watched::new(context, &route.name);
     let engine = context.engine_heard(route, watched.clone())?;
     let from = Instant::now();
-    let options = PassOptions { cause: "operator".to_owned(), allow, lease_wait: Duration::ZERO, only_plan };
+    let options = PassOptions { cause: "operator".to_owned(), allow, only_plan, ..PassOptions::default() };
     let result = match engine.pass(wake, &options) {
         Err(EngineError::Held { holder, .. }) => {
             watched.clear();
@@ -114,6 +114,7 @@ pub(super) const fn looked(wake: &Wake) -> &'static str {
         Wake::Poll { .. } => "what moved since the last pass",
         Wake::Sweep => "everything on both sides",
         Wake::Visit(_) => "the items named and what is due",
+        Wake::Overtake(_) => "the items named",
         Wake::Retry => "what is due",
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Failure, Hands, keys};
+use crate::engine::lag::LAGS;
 use crate::model::{
     BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
     Waiting,
@@ -172,6 +173,13 @@ impl Hands<'_, '_> {
             _ => None,
         };
         pair.sight[side] = self.look(&write.item)?;
+        if let Sight::Shown(item) = &pair.sight[side]
+            && self.engine.lags(&pair.link, item, self.engine.clock.now())
+        {
+            let doing = format!("reading {} again", write.item);
+            let error = ProviderError::Unreachable { doing, why: LAGS.to_owned(), maybe_done: false };
+            return Err(Failure::Item(write.item.clone(), error));
+        }
         Ok(match (&pair.sight[side], before) {
             (Sight::Shown(item), Some((content, footer))) => item.content == content && item.footer == footer,
             _ => false,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gathering, Mode, PARKED};
+use crate::engine::lag::LAGS;
 use crate::engine::{EngineError, Planned};
 use crate::model::{BySide, ItemKey, LinkId, LinkStatus, Side};
 use crate::reconcile::{PairPlan, PairSeen, Sight, Skip, plan_pair, plan_strangers};
@@ -31,7 +32,7 @@ impl Gathering<'_> {
                     self.plan.skip(Skip { item: keys[side].clone(), why: PARKED.to_owned() });
                     continue;
                 }
-                let due = Side::BOTH.into_iter().any(|side| self.dues.contains_key(&keys[side]));
+                let due = Side::BOTH.into_iter().any(|side| self.insists(&keys[side]));
                 let inferable =
                     link.status == LinkStatus::Active && link.base.is_some() && link.waiting.is_empty() && !due;
                 for side in Side::BOTH {
@@ -88,6 +89,18 @@ impl Gathering<'_> {
             }
             if !behind.is_empty() {
                 planned = plan_pair(&pair, &self.engine.rules, self.now);
+            }
+            let lags = Side::BOTH.into_iter().find(|side| match &pair.sight[*side] {
+                Sight::Shown(item) => self.engine.lags(&pair.link, item, self.now),
+                _ => false,
+            });
+            if let (Some(side), PairPlan::Repair(repair)) = (lags, &planned)
+                && repair.writes()
+            {
+                let key = pair.link.key(side);
+                self.again(&pair.link.key(Side::Tracker), &key, &format!("{key}: {LAGS}"))?;
+                self.plan.skip(Skip { item: key, why: LAGS.to_owned() });
+                return Ok(());
             }
         }
         let link = &pair.link;
