@@ -5,6 +5,7 @@
 
 mod birth;
 mod in_step;
+mod notices;
 mod put_off;
 
 use std::collections::BTreeMap;
@@ -142,6 +143,7 @@ impl Engine {
         // What a visit past a pass finds unsaid may be what that pass is about to say.
         if halted.is_none() && kind != OVERTAKE {
             hands.comments()?;
+            hands.notices()?;
         }
         let overtaken = hands.watch.overtaken();
         leave_out(&mut closing, &overtaken, stale, self.clock.now());

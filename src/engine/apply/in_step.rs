@@ -74,7 +74,7 @@ impl Hands<'_, '_> {
                 self.reread(write, pair)?;
             }
         }
-        let anew = match self.decide_anew(pair)? {
+        let mut anew = match self.decide_anew(pair)? {
             None => return Ok(None),
             Some(anew) => anew,
         };
@@ -96,6 +96,9 @@ impl Hands<'_, '_> {
             return Ok(self.decide_anew(pair)?.map(Box::new));
         }
         let mut items: BySide<Option<Item>> = BySide::default();
+        let fresh = fresh.clone();
+        // The plan may know more of the cause than the items show.
+        anew.cause.clone_from(&repair.cause);
         for side in Side::BOTH {
             let Some(write) = &fresh[side] else { continue };
             let item = self.write(&anew, pair, write)?;
