@@ -215,6 +215,8 @@ impl From<StoreError> for EngineError {
 
 /// Hears how a pass gets on: a progress bar, a log, a watchdog. Called often; must be quick.
 pub trait Progress: Send + Sync {
+    /// These items were rung for and are visited in this pass.
+    fn heard(&self, _dues: &[Due]) {}
     /// A page of a listing was read; `items` so far on that side.
     fn observed(&self, _side: Side, _items: u64) {}
     /// So many repairs are about to be made.
@@ -434,6 +436,7 @@ impl Engine {
                 self.store.take_up(watch.lease, rung)?
             }
         };
+        self.progress.heard(&heard);
         let planned = self.observe_and_plan(wake, &heard, &mut |_| watch.renew())?;
         let Planned { plan, pairs, closing, swept, more, messages, waiting } = planned;
         report.messages.extend(messages);

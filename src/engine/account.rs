@@ -1,14 +1,15 @@
 //! What a pass did, in words and as log lines: for the service and for commands.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Counts, Ended, Progress, Report};
 use crate::clock::lock;
-use crate::model::{BySide, PassId, RouteName, Side};
+use crate::model::{BySide, ItemKey, PassId, RouteName, Side};
 use crate::reconcile::{Action, Repair, Write};
-use crate::store::Store;
+use crate::store::{Due, Store};
 
 /// What was done, in words.
 pub fn tally(counts: &Counts, ended: Ended) -> String {
@@ -36,8 +37,16 @@ pub fn tally(counts: &Counts, ended: Ended) -> String {
 
 /// One line for one repair, with both ids and the pass. A created partner's id is looked up: the plan
 /// could not know it.
-pub fn log_repair(route: &RouteName, store: &Store, pass: PassId, repair: &Repair, done: Result<(), &str>) {
-    if !log::log_enabled!(if done.is_ok() { log::Level::Info } else { log::Level::Warn }) {
+fn log_repair(
+    route: &RouteName,
+    store: &Store,
+    pass: PassId,
+    repair: &Repair,
+    request: Option<&str>,
+    done: Result<(), &str>,
+) {
+    let level = if done.is_ok() { log::Level::Info } else { log::Level::Warn };
+    if !log::log_enabled!(level) {
         return;
     }
     let mut items = repair.items.clone().map(|item| item.map(|item| item.to_string()));
@@ -50,14 +59,15 @@ pub fn log_repair(route: &RouteName, store: &Store, pass: PassId, repair: &Repai
     }
     let [task, issue] = Side::BOTH.map(|side| items[side].as_deref().unwrap_or("-"));
     let what = outline(repair);
-    match done {
-        Ok(()) => log::info!(
-            route = route.as_str(), pass = pass.0, task, issue;
-            "route {route} pass {pass}: {task} <-> {issue}: {what}"
+    let failed = done.err().map(|why| format!(": failed: {why}")).unwrap_or_default();
+    match request {
+        Some(request) => log::log!(
+            level, route = route.as_str(), pass = pass.0, task, issue, request;
+            "route {route} pass {pass}: {task} <-> {issue}: {what}{failed} (request {request})"
         ),
-        Err(why) => log::warn!(
-            route = route.as_str(), pass = pass.0, task, issue;
-            "route {route} pass {pass}: {task} <-> {issue}: {what}: failed: {why}"
+        None => log::log!(
+            level, route = route.as_str(), pass = pass.0, task, issue;
+            "route {route} pass {pass}: {task} <-> {issue}: {what}{failed}"
         ),
     }
 }
@@ -113,6 +123,8 @@ pub struct Narrator {
     done: AtomicU64,
     failed: AtomicU64,
     told: Mutex<Told>,
+    /// In the name of which request an item is visited.
+    asked: Mutex<BTreeMap<ItemKey, String>>,
 }
 
 /// When and at which repair the last line was written.
@@ -134,7 +146,13 @@ impl Narrator {
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             told: Mutex::new(Told { at: Instant::now(), repairs: 0, began: None }),
+            asked: Mutex::default(),
         }
+    }
+
+    /// The requests in whose name items were visited, each once.
+    pub fn requests(&self) -> BTreeSet<String> {
+        lock(&self.asked).values().cloned().collect()
     }
 
     /// Items read so far on each side.
@@ -176,6 +194,11 @@ impl Narrator {
 }
 
 impl Progress for Narrator {
+    fn heard(&self, dues: &[Due]) {
+        let asked = dues.iter().filter_map(|due| Some((due.item.clone(), due.request.clone()?)));
+        lock(&self.asked).extend(asked);
+    }
+
     fn observed(&self, side: Side, items: u64) {
         self.seen[side].store(items, Ordering::Relaxed);
         self.tell(0);
@@ -189,7 +212,11 @@ impl Progress for Narrator {
     fn repaired(&self, pass: PassId, repair: &Repair, done: Result<(), &str>) {
         let counter = if done.is_ok() { &self.done } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
-        log_repair(&self.route, &self.store, pass, repair, done);
+        let request = {
+            let asked = lock(&self.asked);
+            repair.items.iter().find_map(|(_, item)| asked.get(item.as_ref()?).cloned())
+        };
+        log_repair(&self.route, &self.store, pass, repair, request.as_deref(), done);
         self.tell(self.ended());
     }
 }
