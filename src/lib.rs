@@ -29,6 +29,7 @@ pub mod model;
 pub mod provider;
 pub mod reconcile;
 pub mod sandbox;
+pub mod seal;
 pub mod service;
 pub mod store;
 pub mod text;
