@@ -7,9 +7,11 @@ pub mod asana;
 mod call;
 mod finding;
 pub mod github;
+pub mod heard;
 pub mod http;
 mod json;
 pub mod pace;
+pub mod signature;
 #[cfg(test)]
 mod testing;
 

@@ -6,6 +6,7 @@
 //! Known and accepted: renamed sections, tags and people move no task, so filters on their names see the new
 //! name at the next sweep; edits of comments are not looked at.
 
+pub mod delivery;
 mod feed;
 mod listing;
 mod tags;
