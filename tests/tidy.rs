@@ -54,8 +54,9 @@ fn pure_modules_name_no_module_that_does_io() {
                 "clock",
                 "config",
             ]),
-            "inbox" => Some(&["inbox", "store", "provider", "model", "clock", "config"]),
-            "hooks" => Some(&["hooks", "inbox", "store", "provider", "workshop", "model", "clock", "config"]),
+            "seal" => Some(&["config"]),
+            "inbox" => Some(&["inbox", "seal", "store", "provider", "model", "clock", "config"]),
+            "hooks" => Some(&["hooks", "seal", "inbox", "store", "provider", "workshop", "model", "clock", "config"]),
             "service" => Some(&[
                 "service",
                 "server",
