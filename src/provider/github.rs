@@ -8,6 +8,8 @@
 //! webhook tells; comments that are edited are not looked at.
 
 mod address;
+mod closing;
+pub mod delivery;
 mod listing;
 mod wire;
 

@@ -206,7 +206,8 @@ mod tests {
     #[test]
     fn only_the_exact_form_of_each_service_is_read() {
         let upper = DIGITS.to_uppercase();
-        let table: Vec<(Vec<Vec<u8>>, Result<(), HeaderFault>, Result<(), HeaderFault>)> = {
+        type Read = Result<(), HeaderFault>;
+        let table: Vec<(Vec<Vec<u8>>, Read, Read)> = {
             use HeaderFault::{Doubled, Malformed, Missing};
             let one = |text: String| vec![text.into_bytes()];
             vec![
