@@ -53,11 +53,11 @@ pub struct AsanaHabits {
     pub offset_lifetime: Duration,
     /// How long a sync token is good.
     pub sync_lifetime: Duration,
-    /// How long an event takes to become visible.
+    /// How long an event takes to become visible in the feed; webhooks have switches of their own.
     pub event_delay: Duration,
-    /// The share of events that is never told, 0 to 1.
+    /// The share of events that is never told by the feed, 0 to 1.
     pub event_loss: f64,
-    /// The share of events that is told twice, 0 to 1.
+    /// The share of events that is told by the feed twice, 0 to 1.
     pub event_doubling: f64,
     /// The share of events that changes places with the one before, 0 to 1.
     pub event_swapping: f64,

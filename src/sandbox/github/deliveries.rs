@@ -58,8 +58,7 @@ struct Logged {
     got: Option<Response>,
 }
 
-/// Where a waiting delivery stands: when it is due, and the order among those due together, in steps of two so
-/// that another fits between.
+/// Where a waiting delivery stands: when it is due, and the order among those due together.
 type Place = (i64, u64);
 
 /// What waits, and the log.
@@ -113,7 +112,7 @@ impl Outbox {
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.pop_first();
         }
-        self.next += 2;
+        self.next += 1;
         self.waiting.insert((due, self.next), delivery);
     }
 
@@ -148,10 +147,14 @@ impl Outbox {
             }
             if drawn.reordered {
                 let next = self.waiting.iter().find(|((due, _), next)| *due <= now && next.hook == delivery.hook);
-                match next.map(|(place, _)| *place) {
-                    Some((due, order)) => self.waiting.insert((due, order + 1), delivery),
-                    None => self.waiting.insert((now.saturating_add(HELD_BACK), place.1), delivery),
-                };
+                let next = next.map(|(place, _)| *place).and_then(|place| self.waiting.remove_entry(&place));
+                match next {
+                    Some((later, next)) => {
+                        self.waiting.insert(place, next);
+                        self.waiting.insert(later, delivery);
+                    }
+                    None => self.put(now.saturating_add(HELD_BACK), delivery),
+                }
                 continue;
             }
             return Some((delivery, false));

@@ -495,7 +495,7 @@ fn meta_says_where_deliveries_come_from() {
 }
 
 #[test]
-fn large_populations_cost_their_events_nothing() {
+fn computed_issues_count_among_the_open_ones_told_of() {
     let scene = Scene::new();
     let receiver = Receiver::of(&scene);
     scene.sandbox.github().populate(&scene.repo.name, 1_000, Arc::new(|_| String::new()));

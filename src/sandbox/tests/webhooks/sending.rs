@@ -108,6 +108,21 @@ fn what_is_reordered_changes_places_with_the_next() {
 }
 
 #[test]
+fn nothing_is_lost_where_everything_is_reordered() {
+    let (scene, receiver) = heard();
+    scene.sandbox.deliveries().chance(1.0, Side::Forge, Reordered);
+    let titles_sent = ["One", "Two", "Three", "Four", "Five"];
+    for title in titles_sent {
+        scene.issue(title);
+    }
+    let mut came = titles(&scene.delivered(&receiver));
+    scene.wait(2000);
+    came.extend(titles(&scene.delivered(&receiver)));
+    came.sort_by_key(|title| titles_sent.iter().position(|known| known == title));
+    assert_eq!(came, titles_sent);
+}
+
+#[test]
 fn a_receiver_that_is_down_or_whose_answer_is_lost_is_a_failure_as_each_service_has_it() {
     let (scene, receiver) = heard();
     for (mishap, came) in [(Refused, 0), (AnswerLost, 2)] {
