@@ -8,6 +8,8 @@
 
 mod pulls;
 mod sort;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,9 @@ const NAME_BYTES_MAX: usize = 100;
 
 /// Longest secret that a handshake may bring, in bytes; Asana's have 64.
 const HANDSHAKE_BYTES_MAX: usize = 256;
+
+/// What is said of a form that is none of GitHub's.
+const NO_PAYLOAD: &str = "it is a form without exactly one payload";
 
 /// The header of Asana's handshake.
 pub const HANDSHAKE_HEADER: &str = "x-hook-secret";
@@ -116,7 +121,7 @@ pub fn github(store: &Store, keys: Keys<'_>, letter: &Letter<'_>, now: Timestamp
     let guid = letter.only("x-github-delivery").filter(|guid| is_name(guid));
     let heard = match (github::delivery::payload_of(kind, letter.body), event, guid) {
         (Err(github::delivery::PayloadFault::Type), ..) => return Err(Refused::ContentType),
-        (Err(fault), ..) => Err(fault.to_string()),
+        (Err(github::delivery::PayloadFault::Form), ..) => Err(NO_PAYLOAD.to_owned()),
         (Ok(_), None, _) => Err("it does not name its event in x-github-event".to_owned()),
         (Ok(_), _, None) => Err("it does not name itself in x-github-delivery".to_owned()),
         (Ok(payload), Some(event), Some(_)) => github::delivery::reduce(event, &payload),
@@ -226,7 +231,7 @@ pub fn replay(
         let kind = if header("content-type").is_empty() { "application/json" } else { header("content-type") };
         let heard = match github::delivery::payload_of(kind, &body) {
             Ok(payload) => github::delivery::reduce(header("x-github-event"), &payload),
-            Err(fault) => Err(fault.to_string()),
+            Err(_) => Err(NO_PAYLOAD.to_owned()),
         };
         (heard, sort::of_github(config, store))
     } else {
