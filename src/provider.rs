@@ -8,6 +8,7 @@ mod call;
 mod finding;
 pub mod github;
 pub mod heard;
+pub mod hooks;
 pub mod http;
 mod json;
 pub mod pace;

@@ -8,9 +8,12 @@
 
 pub mod delivery;
 mod feed;
+mod hooks;
 mod listing;
 mod tags;
 mod wire;
+
+pub use hooks::AsanaHooks;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};

@@ -10,8 +10,11 @@
 mod address;
 mod closing;
 pub mod delivery;
+mod hooks;
 mod listing;
 mod wire;
+
+pub use hooks::{GithubHooks, hook_sources};
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;

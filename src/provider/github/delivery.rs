@@ -37,6 +37,15 @@ pub enum PayloadFault {
     Form,
 }
 
+impl std::fmt::Display for PayloadFault {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Type => "its content type is neither application/json nor application/x-www-form-urlencoded",
+            Self::Form => "it is a form without exactly one field payload",
+        })
+    }
+}
+
 /// The JSON in a request's body, which is signed as it came: the body itself, or the field `payload` of a form.
 ///
 /// # Errors
