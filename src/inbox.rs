@@ -106,14 +106,22 @@ pub struct Keys<'a> {
     pub seal: Option<&'a Seal>,
 }
 
-/// Takes in what GitHub sent.
+/// Takes in what GitHub sent, to the address with this token if it has one.
 ///
 /// # Errors
 /// [`Refused`] says how it is to be answered.
-pub fn github(store: &Store, keys: Keys<'_>, letter: &Letter<'_>, now: Timestamp) -> Result<Taken, Refused> {
-    let hook = match letter.only("x-github-hook-id").filter(|id| is_number(id)) {
-        Some(id) => store.hook_by_remote(Side::Forge, id)?,
-        None => None,
+pub fn github(
+    store: &Store,
+    keys: Keys<'_>,
+    token: Option<&str>,
+    letter: &Letter<'_>,
+    now: Timestamp,
+) -> Result<Taken, Refused> {
+    // The token is known before the service has told us the hook's id: the first ping comes that early.
+    let hook = match (token.filter(|token| is_name(token)), letter.only("x-github-hook-id")) {
+        (Some(token), _) => store.hook_by_token(&digest(token.as_bytes()))?.filter(|hook| hook.side == Side::Forge),
+        (None, Some(id)) if is_number(id) => store.hook_by_remote(Side::Forge, id)?,
+        _ => None,
     };
     verify::github(keys, hook.as_ref(), letter, now).map_err(Refused::Unsigned)?;
     let kind = letter.only("content-type").unwrap_or_default();

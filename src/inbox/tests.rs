@@ -109,7 +109,7 @@ impl World {
         let headers: Vec<(String, String)> =
             named.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let letter = Letter { headers: &headers, body: body.as_bytes(), request: "r2" };
-        github(&self.store, self.keys(), &letter, at(10))
+        github(&self.store, self.keys(), None, &letter, at(10))
     }
 
     fn rung(&self, name: &str) -> Vec<String> {
@@ -181,7 +181,7 @@ fn what_is_not_signed_with_a_known_secret_leaves_no_row() {
             signatures.into_iter().map(|value| ("x-hub-signature-256".to_owned(), value)).collect();
         headers.push(("content-type".to_owned(), "application/json".to_owned()));
         let letter = Letter { headers: &headers, body: body.as_bytes(), request: "r" };
-        match github(&world.store, world.keys(), &letter, at(0)) {
+        match github(&world.store, world.keys(), None, &letter, at(0)) {
             Err(Refused::Unsigned(found)) => assert_eq!(found, why),
             other => panic!("{other:?}"),
         }
