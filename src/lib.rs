@@ -14,6 +14,7 @@
 //! - [`engine`]: the pass, the only place where pure and I/O meet.
 //! - [`trigger`]: the schedule and the signals, everything that turns into a wake-up.
 //! - [`workshop`], [`service`]: from the configuration to engines, and to a process that keeps them at work.
+//! - [`server`]: what is served over HTTP: the admin API.
 //! - [`config`], [`logging`], [`cli`]: what an operator says and sees.
 //! - [`sandbox`]: a small Asana and a small GitHub for the demo and the tests.
 //!
@@ -29,6 +30,7 @@ pub mod model;
 pub mod provider;
 pub mod reconcile;
 pub mod sandbox;
+pub mod server;
 pub mod service;
 pub mod store;
 pub mod text;

@@ -53,7 +53,12 @@ fn first(routes: Vec<&Route>) -> Result<&Route, Failure> {
 
 /// How an operator's pass is made: waits for the service's own pass to end.
 pub(super) fn by_operator() -> PassOptions {
-    PassOptions { cause: "operator".to_owned(), allow: Allowance::default(), lease_wait: LEASE_WAIT, only_plan: None }
+    PassOptions {
+        cause: "operator".to_owned(),
+        allow: Allowance::default(),
+        lease_wait: LEASE_WAIT,
+        ..PassOptions::default()
+    }
 }
 
 /// Says who is at work on a route, when this command will have to wait for it.

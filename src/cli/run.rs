@@ -72,7 +72,7 @@ pub(super) fn pass(
     let watched = Watched::new(context, &route.name);
     let engine = context.engine_heard(route, watched.clone())?;
     let from = Instant::now();
-    let options = PassOptions { cause: "operator".to_owned(), allow, lease_wait: Duration::ZERO, only_plan };
+    let options = PassOptions { cause: "operator".to_owned(), allow, only_plan, ..PassOptions::default() };
     let result = match engine.pass(wake, &options) {
         Err(EngineError::Held { holder, .. }) => {
             watched.clear();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::admin::admin;
 use super::database::{certificates, database};
 use super::faults::{Report, quote};
 use super::people::people;
@@ -78,9 +79,7 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
     asana.finish();
     github.finish();
 
-    let section = root.section("admin");
-    let admin_token = optional_secret(&section, "token", "ADMIN_API_TOKEN", Kind::Token, world, report);
-    section.finish();
+    let admin = admin(&root, world, report);
 
     let schedule = schedule(&root);
     let patience = patience(&root);
@@ -97,13 +96,13 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
         patience,
         log,
         github_webhook_secret: webhook_secret,
-        admin_token,
+        admin,
         warnings: Vec::new(),
     })
 }
 
 /// A secret that may be missing: from the file, else from its variable.
-fn optional_secret(
+pub(super) fn optional_secret(
     section: &Section<'_, '_>,
     key: &'static str,
     usual: &str,

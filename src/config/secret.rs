@@ -88,6 +88,7 @@ pub(super) fn wanted(name: &str) -> String {
         "GITHUB_TOKEN" => "github",
         "GITHUB_WEBHOOK_SECRET" => "github-webhook",
         "ADMIN_API_TOKEN" => "admin",
+        "ADMIN_API_READ_TOKEN" => "admin-read",
         _ => "database",
     };
     format!("{{ env = \"{name}\" }}, {{ file = \"/path\" }} or {{ credential = \"{credential}\" }}")

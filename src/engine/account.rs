@@ -35,8 +35,15 @@ pub fn tally(counts: &Counts, ended: Ended) -> String {
 }
 
 /// One line for one repair, with both ids and the pass. A created partner's id is looked up: the plan
-/// could not know it.
-pub fn log_repair(route: &RouteName, store: &Store, pass: PassId, repair: &Repair, done: Result<(), &str>) {
+/// could not know it. `request` is the call that asked for the pass.
+pub fn log_repair(
+    route: &RouteName,
+    store: &Store,
+    pass: PassId,
+    request: Option<&str>,
+    repair: &Repair,
+    done: Result<(), &str>,
+) {
     if !log::log_enabled!(if done.is_ok() { log::Level::Info } else { log::Level::Warn }) {
         return;
     }
@@ -50,14 +57,15 @@ pub fn log_repair(route: &RouteName, store: &Store, pass: PassId, repair: &Repai
     }
     let [task, issue] = Side::BOTH.map(|side| items[side].as_deref().unwrap_or("-"));
     let what = outline(repair);
+    let asked = request.map(|request| format!(" (request {request})")).unwrap_or_default();
     match done {
         Ok(()) => log::info!(
-            route = route.as_str(), pass = pass.0, task, issue;
-            "route {route} pass {pass}: {task} <-> {issue}: {what}"
+            route = route.as_str(), pass = pass.0, request, task, issue;
+            "route {route} pass {pass}: {task} <-> {issue}: {what}{asked}"
         ),
         Err(why) => log::warn!(
-            route = route.as_str(), pass = pass.0, task, issue;
-            "route {route} pass {pass}: {task} <-> {issue}: {what}: failed: {why}"
+            route = route.as_str(), pass = pass.0, request, task, issue;
+            "route {route} pass {pass}: {task} <-> {issue}: {what}: failed: {why}{asked}"
         ),
     }
 }
@@ -108,6 +116,8 @@ pub struct Narrator {
     store: Store,
     /// Whether it says how far the pass is.
     says_how_far: bool,
+    /// The call that asked for the pass.
+    request: Option<String>,
     seen: BySide<AtomicU64>,
     planned: AtomicU64,
     done: AtomicU64,
@@ -129,12 +139,20 @@ impl Narrator {
             route,
             store,
             says_how_far,
+            request: None,
             seen: BySide::from_fn(|_| AtomicU64::new(0)),
             planned: AtomicU64::new(0),
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             told: Mutex::new(Told { at: Instant::now(), repairs: 0, began: None }),
         }
+    }
+
+    /// Names the call that asked for the pass in every line about a repair.
+    #[must_use]
+    pub fn on_request(mut self, request: &str) -> Self {
+        self.request = Some(request.to_owned());
+        self
     }
 
     /// Items read so far on each side.
@@ -189,7 +207,7 @@ impl Progress for Narrator {
     fn repaired(&self, pass: PassId, repair: &Repair, done: Result<(), &str>) {
         let counter = if done.is_ok() { &self.done } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
-        log_repair(&self.route, &self.store, pass, repair, done);
+        log_repair(&self.route, &self.store, pass, self.request.as_deref(), repair, done);
         self.tell(self.ended());
     }
 }

@@ -1,0 +1,3 @@
+//! The listener and what it serves.
+
+pub mod message;
