@@ -55,6 +55,15 @@ impl Present {
     }
 }
 
+/// How much of a provider's limits work may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// All but the share that is kept for urgent work.
+    Bulk,
+    /// All.
+    Urgent,
+}
+
 /// Why no connection can be made at all: the certificates configured are no good. For a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unequipped(pub String);
@@ -85,22 +94,35 @@ impl Workshop {
     /// The two clients of a route. Routes that share a credential share its pace; all share one pool of
     /// connections.
     pub fn providers(&self, route: &Route) -> Result<Providers, Unequipped> {
-        let transport = self.transport()?;
-        let connection = |side: Side| Connection {
-            transport: transport.clone(),
+        self.providers_at(route, Haste::Bulk)
+    }
+
+    fn providers_at(&self, route: &Route, haste: Haste) -> Result<Providers, Unequipped> {
+        let asana = self.connection(route, Side::Tracker, haste)?;
+        let github = self.connection(route, Side::Forge, haste)?;
+        let asana = AsanaClient::new(asana, route.project.clone(), &route.rules);
+        let github = GithubClient::new(github, route.repo.clone(), &route.rules);
+        let tracker: Arc<dyn provider::Write> = Arc::new(asana);
+        let forge: Arc<dyn provider::Write> = Arc::new(github);
+        Ok(BySide { tracker, forge })
+    }
+
+    /// How one side of a route is reached.
+    pub fn connection(&self, route: &Route, side: Side, haste: Haste) -> Result<Connection, Unequipped> {
+        let pace = self.pace(side, &route.tokens[side]);
+        Ok(Connection {
+            transport: self.transport()?,
             base_url: self.config.network.base_urls[side].clone(),
             token: route.tokens[side].clone(),
             clock: self.clock.clone(),
             stop: self.stop.clone(),
-            pace: self.pace(side, &route.tokens[side]),
+            pace: match haste {
+                Haste::Bulk => pace,
+                Haste::Urgent => Arc::new(pace.urgent()),
+            },
             call_timeout: self.config.network.call_timeout,
             seed: fastrand::u64(..),
-        };
-        let asana = AsanaClient::new(connection(Side::Tracker), route.project.clone(), &route.rules);
-        let github = GithubClient::new(connection(Side::Forge), route.repo.clone(), &route.rules);
-        let tracker: Arc<dyn provider::Write> = Arc::new(asana);
-        let forge: Arc<dyn provider::Write> = Arc::new(github);
-        Ok(BySide { tracker, forge })
+        })
     }
 
     fn transport(&self) -> Result<Arc<dyn Transport>, Unequipped> {
@@ -131,11 +153,20 @@ impl Workshop {
 
     /// The engine of a route, heard by `progress`.
     pub fn engine_heard(&self, route: &Route, progress: Arc<dyn Progress>) -> Result<Engine, Unequipped> {
+        self.engine_at(route, progress, Haste::Bulk)
+    }
+
+    /// The engine of a route for what somebody waits for: it may use the reserved share of the limits.
+    pub fn urgent_engine(&self, route: &Route, progress: Arc<dyn Progress>) -> Result<Engine, Unequipped> {
+        self.engine_at(route, progress, Haste::Urgent)
+    }
+
+    fn engine_at(&self, route: &Route, progress: Arc<dyn Progress>, haste: Haste) -> Result<Engine, Unequipped> {
         Ok(Engine {
             route: route.name.clone(),
             project: route.project.clone(),
             rules: route.rules.clone(),
-            providers: self.providers(route)?,
+            providers: self.providers_at(route, haste)?,
             store: self.store.clone(),
             clock: self.clock.clone(),
             stop: self.stop.clone(),

@@ -11,6 +11,7 @@ use crate::engine::Progress;
 use crate::engine::account::Narrator;
 use crate::model::{BySide, PassId, RouteName, Side};
 use crate::reconcile::Repair;
+use crate::store::Due;
 
 /// The bar on the terminal, if there is one: log lines step around it, whoever writes them.
 static PRESENT: Mutex<Option<ProgressBar>> = Mutex::new(None);
@@ -71,6 +72,10 @@ impl Watched {
 }
 
 impl Progress for Watched {
+    fn heard(&self, dues: &[Due]) {
+        self.narrator.heard(dues);
+    }
+
     fn observed(&self, side: Side, items: u64) {
         self.narrator.observed(side, items);
         if let Some(bar) = &self.bar {

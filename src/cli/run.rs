@@ -114,6 +114,7 @@ pub(super) const fn looked(wake: &Wake) -> &'static str {
         Wake::Poll { .. } => "what moved since the last pass",
         Wake::Sweep => "everything on both sides",
         Wake::Visit(_) => "the items named and what is due",
+        Wake::Overtake(_) => "the items named",
         Wake::Retry => "what is due",
     }
 }

@@ -1,14 +1,15 @@
 //! What a pass did, in words and as log lines: for the service and for commands.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Counts, Ended, Progress, Report};
 use crate::clock::lock;
-use crate::model::{BySide, PassId, RouteName, Side};
+use crate::model::{BySide, ItemKey, PassId, RouteName, Side};
 use crate::reconcile::{Action, Repair, Write};
-use crate::store::Store;
+use crate::store::{Due, Store};
 
 /// What was done, in words.
 pub fn tally(counts: &Counts, ended: Ended) -> String {
@@ -35,16 +36,17 @@ pub fn tally(counts: &Counts, ended: Ended) -> String {
 }
 
 /// One line for one repair, with both ids and the pass. A created partner's id is looked up: the plan
-/// could not know it. `request` is the call that asked for the pass.
-pub fn log_repair(
+/// could not know it.
+fn log_repair(
     route: &RouteName,
     store: &Store,
     pass: PassId,
-    request: Option<&str>,
     repair: &Repair,
+    request: Option<&str>,
     done: Result<(), &str>,
 ) {
-    if !log::log_enabled!(if done.is_ok() { log::Level::Info } else { log::Level::Warn }) {
+    let level = if done.is_ok() { log::Level::Info } else { log::Level::Warn };
+    if !log::log_enabled!(level) {
         return;
     }
     let mut items = repair.items.clone().map(|item| item.map(|item| item.to_string()));
@@ -57,15 +59,15 @@ pub fn log_repair(
     }
     let [task, issue] = Side::BOTH.map(|side| items[side].as_deref().unwrap_or("-"));
     let what = outline(repair);
-    let asked = request.map(|request| format!(" (request {request})")).unwrap_or_default();
-    match done {
-        Ok(()) => log::info!(
-            route = route.as_str(), pass = pass.0, request, task, issue;
-            "route {route} pass {pass}: {task} <-> {issue}: {what}{asked}"
+    let failed = done.err().map(|why| format!(": failed: {why}")).unwrap_or_default();
+    match request {
+        Some(request) => log::log!(
+            level, route = route.as_str(), pass = pass.0, task, issue, request;
+            "route {route} pass {pass}: {task} <-> {issue}: {what}{failed} (request {request})"
         ),
-        Err(why) => log::warn!(
-            route = route.as_str(), pass = pass.0, request, task, issue;
-            "route {route} pass {pass}: {task} <-> {issue}: {what}: failed: {why}{asked}"
+        None => log::log!(
+            level, route = route.as_str(), pass = pass.0, task, issue;
+            "route {route} pass {pass}: {task} <-> {issue}: {what}{failed}"
         ),
     }
 }
@@ -116,13 +118,15 @@ pub struct Narrator {
     store: Store,
     /// Whether it says how far the pass is.
     says_how_far: bool,
-    /// The call that asked for the pass.
-    request: Option<String>,
     seen: BySide<AtomicU64>,
     planned: AtomicU64,
     done: AtomicU64,
     failed: AtomicU64,
     told: Mutex<Told>,
+    /// The call that asked for the whole pass.
+    request: Option<String>,
+    /// In the name of which request an item is visited.
+    asked: Mutex<BTreeMap<ItemKey, String>>,
 }
 
 /// When and at which repair the last line was written.
@@ -139,20 +143,26 @@ impl Narrator {
             route,
             store,
             says_how_far,
-            request: None,
             seen: BySide::from_fn(|_| AtomicU64::new(0)),
             planned: AtomicU64::new(0),
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             told: Mutex::new(Told { at: Instant::now(), repairs: 0, began: None }),
+            request: None,
+            asked: Mutex::default(),
         }
     }
 
-    /// Names the call that asked for the pass in every line about a repair.
+    /// For a pass that a call asked for: its lines name it.
     #[must_use]
     pub fn on_request(mut self, request: &str) -> Self {
         self.request = Some(request.to_owned());
         self
+    }
+
+    /// The requests in whose name items were visited, each once.
+    pub fn requests(&self) -> BTreeSet<String> {
+        lock(&self.asked).values().cloned().collect()
     }
 
     /// Items read so far on each side.
@@ -194,6 +204,11 @@ impl Narrator {
 }
 
 impl Progress for Narrator {
+    fn heard(&self, dues: &[Due]) {
+        let asked = dues.iter().filter_map(|due| Some((due.item.clone(), due.request.clone()?)));
+        lock(&self.asked).extend(asked);
+    }
+
     fn observed(&self, side: Side, items: u64) {
         self.seen[side].store(items, Ordering::Relaxed);
         self.tell(0);
@@ -207,7 +222,11 @@ impl Progress for Narrator {
     fn repaired(&self, pass: PassId, repair: &Repair, done: Result<(), &str>) {
         let counter = if done.is_ok() { &self.done } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
-        log_repair(&self.route, &self.store, pass, self.request.as_deref(), repair, done);
+        let request = self.request.clone().or_else(|| {
+            let asked = lock(&self.asked);
+            repair.items.iter().find_map(|(_, item)| asked.get(item.as_ref()?).cloned())
+        });
+        log_repair(&self.route, &self.store, pass, repair, request.as_deref(), done);
         self.tell(self.ended());
     }
 }

@@ -6,12 +6,12 @@ use crate::engine::Progress;
 use crate::engine::account::Narrator;
 use crate::model::{PassId, RouteName, Side};
 use crate::reconcile::Repair;
-use crate::store::Store;
+use crate::store::{Due, Store};
 use crate::trigger::Heart;
 
 /// Hears one pass.
 pub(super) struct Heard {
-    narrator: Narrator,
+    pub(super) narrator: Narrator,
     heart: Heart,
 }
 
@@ -22,6 +22,10 @@ impl Heard {
 }
 
 impl Progress for Heard {
+    fn heard(&self, dues: &[Due]) {
+        self.narrator.heard(dues);
+    }
+
     fn observed(&self, side: Side, items: u64) {
         self.heart.beat();
         self.narrator.observed(side, items);

@@ -9,7 +9,7 @@ use super::heard::Heard;
 use crate::clock::{Timestamp, later, since};
 use crate::config::Route;
 use crate::engine::account::log_pass;
-use crate::engine::{Ended, Engine, EngineError, PassOptions, Wake};
+use crate::engine::{Ended, Engine, EngineError, Overtaking, PassOptions, Wake};
 use crate::store::StoreError;
 use crate::trigger::{Bell, Heart, Ring};
 use crate::workshop::Workshop;
@@ -22,11 +22,18 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 /// How long a route waits for its bell before it looks around; the bell itself wakes it at once.
 const WAIT: Duration = Duration::from_secs(3_600);
 
+/// How soon to look again when somebody else holds the lease while deliveries wait.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// One route's post: what its thread remembers between passes.
 pub(super) struct Post {
     works: Arc<Workshop>,
     route: Route,
     heart: Heart,
+    /// Shared with the courier, who carries urgent visits past a pass...
+    overtaking: Overtaking,
+    /// ...and looks up when one begins.
+    courier: Bell,
     /// Made at the first ring, again after it could not be made.
     engine: Option<Engine>,
     /// When the slower way that misses less was last asked.
@@ -35,18 +42,34 @@ pub(super) struct Post {
     trouble: Option<String>,
     /// After a failure of the database: no pass before this, and the next pause.
     pause: Option<(Timestamp, Duration)>,
+    /// Deliveries wait until somebody else lets go of the lease.
+    held: bool,
 }
 
 impl Post {
-    pub(super) fn new(works: Arc<Workshop>, route: Route, heart: Heart) -> Self {
-        Self { works, route, heart, engine: None, belt_at: None, trouble: None, pause: None }
+    pub(super) fn new(works: Arc<Workshop>, route: Route, heart: Heart, overtaking: Overtaking, courier: Bell) -> Self {
+        Self {
+            works,
+            route,
+            heart,
+            overtaking,
+            courier,
+            engine: None,
+            belt_at: None,
+            trouble: None,
+            pause: None,
+            held: false,
+        }
     }
 
     /// Makes a pass whenever the bell rings, until told to leave or the service stops.
     pub(super) fn keep(mut self, bell: &Bell, leave: &AtomicBool) {
         let away = || leave.load(Ordering::SeqCst);
         while !away() && !self.works.stop.raised() {
-            let rings = bell.wait(WAIT);
+            let mut rings = bell.wait(if self.held { AGAIN } else { WAIT });
+            if self.held && !rings.contains(&Ring::Heard) {
+                rings.push(Ring::Heard);
+            }
             if rings.is_empty() || away() || self.works.stop.raised() {
                 continue;
             }
@@ -61,7 +84,8 @@ impl Post {
         }
     }
 
-    /// One pass for all rings together, if there is something to look at.
+    /// What somebody waits for comes first; then one pass for all other rings together, if there is something to
+    /// look at.
     fn answer(&mut self, rings: &[Ring]) {
         let now = self.works.clock.now();
         let forced = rings.contains(&Ring::Forced);
@@ -70,24 +94,42 @@ impl Post {
             && !forced
         {
             log::debug!("route {}: waiting for the database until {until:.0}", self.route.name);
+            // The next scheduled ring comes by itself; what was heard has none.
+            self.held = rings.contains(&Ring::Heard);
             return;
+        }
+        self.held = false;
+        if rings.contains(&Ring::Heard) {
+            match self.works.store.rung(&self.route.name, now, 1) {
+                Ok(rung) if rung.is_empty() => {}
+                Ok(_) => self.make(&Wake::Retry, "webhook"),
+                Err(error) => return self.database_failed(&error, now),
+            }
         }
         let wake = match self.wake(rings, now) {
             Ok(Some(wake)) => wake,
             Ok(None) => return,
             Err(error) => return self.database_failed(&error, now),
         };
-        let Some(engine) = self.engine() else { return };
-        let heard = Heard::new(self.works.store.clone(), self.route.name.clone(), self.heart.clone());
-        let engine = Engine { progress: heard, ..engine };
         let cause = match (&wake, forced) {
             (_, true) => "signal",
             (Wake::Retry, _) => "retry",
             _ => "schedule",
         };
+        self.make(&wake, cause);
+    }
+
+    /// Makes one pass and says how it went.
+    fn make(&mut self, wake: &Wake, cause: &str) {
+        let Some(engine) = self.engine() else { return };
+        let now = self.works.clock.now();
+        let heard = Heard::new(self.works.store.clone(), self.route.name.clone(), self.heart.clone());
+        let engine = Engine { progress: heard, ..engine };
         let began = Instant::now();
-        let options = PassOptions { cause: cause.to_owned(), ..PassOptions::default() };
-        match engine.pass(&wake, &options) {
+        let overtaking = Some(self.overtaking.clone());
+        let options = PassOptions { cause: cause.to_owned(), overtaking, ..PassOptions::default() };
+        self.courier.nudge();
+        match engine.pass(wake, &options) {
             Ok(report) => {
                 self.pause = None;
                 if matches!(wake, Wake::Poll { belt: true } | Wake::Sweep)
@@ -108,8 +150,12 @@ impl Post {
                     self.trouble = trouble;
                 }
             }
-            // Another replica, or an operator, is at work: that is as good as our own pass.
-            Err(error @ EngineError::Held { .. }) => log::debug!("{error}"),
+            // Another replica, or an operator, is at work: that is as good as our own pass. What was heard is
+            // visited past that pass where it can be, and looked for again where not.
+            Err(error @ EngineError::Held { .. }) => {
+                log::debug!("{error}");
+                self.held = cause == "webhook";
+            }
             Err(EngineError::Stopped) => {}
             Err(EngineError::Store(error)) => self.database_failed(&error, self.works.clock.now()),
             Err(error @ EngineError::Provider { .. }) => self.say(format!("route {}: {error}", self.route.name)),
@@ -128,6 +174,9 @@ impl Post {
             let every = self.works.config.schedule.belt;
             let belt = self.belt_at.is_none_or(|at| since(at, now) >= every);
             return Ok(Some(Wake::Poll { belt }));
+        }
+        if !rings.contains(&Ring::Retry) {
+            return Ok(None);
         }
         let due = self.works.store.due(&self.route.name, now, 1)?;
         Ok((!due.is_empty()).then_some(Wake::Retry))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use diesel::upsert::excluded;
 
 use super::backend::{Conn, on};
@@ -347,7 +348,7 @@ pub(super) fn add(
             last_error: last_error.as_deref().map(columns::clean),
             parked_at: parked.then_some(now),
             since: since.get(&key).copied().unwrap_or(now),
-            rung: i64::from(rung.is_some()),
+            rung: i64::from(rung.is_some() && !parked),
             request: rung.and_then(|rung| rung.request).map(columns::clean),
         };
         if let Some(before) = rows.remove(&key) {
@@ -382,7 +383,10 @@ pub(super) fn add(
                         excluded(due::not_before),
                     )
                     .otherwise(due::not_before)),
-                    due::rung.eq(case_when(excluded(due::rung).gt(due::rung), excluded(due::rung)).otherwise(due::rung)),
+                    // A parked one waits for a person, not for a pass.
+                    due::rung.eq(case_when(due::parked_at.is_not_null().or(excluded(due::parked_at).is_not_null()), 0_i64.into_sql::<BigInt>())
+                        .when(excluded(due::rung).gt(due::rung), excluded(due::rung))
+                        .otherwise(due::rung)),
                     due::request
                         .eq(case_when(excluded(due::request).is_null(), due::request).otherwise(excluded(due::request))),
                     due::attempts.eq(case_when(excluded(due::attempts).gt(due::attempts), excluded(due::attempts))

@@ -19,7 +19,7 @@ pub struct NewNotice {
     pub text: String,
     /// What the history says about it.
     pub cause: String,
-    /// Only on these routes, because the others do not want it.
+    /// The routes that want it; on others it is kept as a cause only.
     pub routes: Vec<RouteName>,
 }
 
@@ -157,9 +157,7 @@ impl Store {
 pub(super) fn announce(conn: &mut Conn<'_>, new: &[NewNotice], now: Timestamp) -> Result<(), Fault> {
     for notice in new {
         let Some(link) = pairs::live_link(conn, &ItemKey::Issue(notice.issue.clone()))? else { continue };
-        if !notice.routes.contains(&link.route) {
-            continue;
-        }
+        let state = if notice.routes.contains(&link.route) { "open" } else { "silent" };
         let Link { route, task, issue, .. } = link;
         let row = NoticeInsert {
             route: route.to_string(),
@@ -168,7 +166,7 @@ pub(super) fn announce(conn: &mut Conn<'_>, new: &[NewNotice], now: Timestamp) -
             issue: issue.to_string(),
             text: columns::clean(&notice.text),
             cause: columns::clean(&notice.cause),
-            state: "open",
+            state,
             at: columns::millis(now),
         };
         on!(conn, |c| diesel::insert_into(notices::table)

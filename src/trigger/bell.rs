@@ -11,6 +11,8 @@ use crate::clock::lock;
 pub enum Ring {
     /// An operator asks for a pass now (SIGUSR1).
     Forced,
+    /// A delivery made items due: somebody waits.
+    Heard,
     /// The schedule says: look at everything.
     Sweep,
     /// The schedule says: look at what moved. Also rung once at the start and after a reload.

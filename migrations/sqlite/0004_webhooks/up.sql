@@ -88,7 +88,8 @@ CREATE TABLE notices (
     issue TEXT NOT NULL,
     text TEXT NOT NULL,
     cause TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('open', 'told', 'given up')),
+    -- 'silent': kept as a cause only, because the route wants no such comments.
+    state TEXT NOT NULL CHECK (state IN ('open', 'told', 'given up', 'silent')),
     at INTEGER NOT NULL,
     -- When the comment was last about to be sent: from then on it is looked for before it is sent again.
     tried_at INTEGER
