@@ -12,12 +12,14 @@
 //! | `ASANA_BASE_URL`, `GITHUB_BASE_URL` | `[asana] base_url`, `[github] base_url` |
 //! | `DATABASE_URL`, `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE`, `PGSSLROOTCERT` | `[database]`; parts of the URL win over `PG*` |
 //! | `GITHUB_WEBHOOK_SECRET`, `GITHUB_WEBHOOK_SECRET_FORMER` | `[github] webhook_secret`, `webhook_secret_former` |
-//! | `EVENKEEL_SEAL_KEY`, `ADMIN_API_TOKEN` | `[webhooks] seal_key`, `[admin] token` |
+//! | `EVENKEEL_SEAL_KEY` | `[webhooks] seal_key` |
+//! | `ADMIN_API_TOKEN`, `ADMIN_API_READ_TOKEN` | `[admin] token`, `[admin] read_token` |
 //! | `EVENKEEL_LOG_FORMAT` | `[log] format` |
 //!
 //! Every fault is reported in one run, with its line and what to write instead, and no message shows
 //! a secret. Nothing here reads the process's environment or the disk by itself: both are arguments.
 
+mod admin;
 mod database;
 mod faults;
 mod load;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use crate::model::{BySide, ProjectGid, RepoName, RouteName, Rules};
 
+pub use admin::Admin;
 pub use database::{DatabaseUrl, PostgresTls, PostgresUrl};
 pub use faults::{ConfigErrors, Fault};
 pub use schedule::Schedule;
@@ -159,8 +162,8 @@ pub struct Config {
     pub github_webhook_secret: Option<Secret>,
     /// The one before it, good beside it while it is rotated.
     pub github_webhook_secret_former: Option<Secret>,
-    /// The token of the admin API.
-    pub admin_token: Option<Secret>,
+    /// Who may use the admin API.
+    pub admin: Admin,
     /// What works but should be looked at, such as a secret that every user may read; to be logged.
     pub warnings: Vec<String>,
 }

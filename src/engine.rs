@@ -12,6 +12,7 @@
 
 pub mod account;
 mod apply;
+mod edit;
 mod explain;
 mod gather;
 mod intents;
@@ -38,6 +39,7 @@ use crate::provider::{self, ProviderError, Requests};
 use crate::reconcile::{Allowance, PairSeen, Plan, Refusal, Repair};
 use crate::store::{Due, LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
 
+pub use edit::{Edited, Handling};
 pub use explain::{Alone, Explained, FieldState, LastWrite, Next, Pair};
 pub use overtake::Overtaking;
 pub use pairs::{Parting, Proposals};
@@ -275,6 +277,8 @@ pub struct PassOptions {
     pub lease_wait: Duration,
     /// Only carry out a plan with this hash.
     pub only_plan: Option<crate::model::Fingerprint>,
+    /// A pass written down already, when it was asked for; it stays open when the lease cannot be had.
+    pub begun: Option<PassId>,
     /// What urgent visits share with the pass that they may overtake.
     pub overtaking: Option<Overtaking>,
 }
@@ -286,6 +290,7 @@ impl Default for PassOptions {
             allow: Allowance::default(),
             lease_wait: Duration::ZERO,
             only_plan: None,
+            begun: None,
             overtaking: None,
         }
     }
@@ -372,8 +377,14 @@ impl Engine {
         work: &mut dyn FnMut(&mut Watch<'_>, &mut Report) -> Result<Ended, EngineError>,
     ) -> Result<Report, EngineError> {
         let now = self.clock.now();
-        let start = PassStart { kind: kind.to_owned(), cause: options.cause.clone(), actor: self.actor.clone() };
-        let pass = self.store.begin_pass(&self.route, &start, now)?;
+        let pass = match options.begun {
+            Some(pass) => pass,
+            None => {
+                let (kind, cause) = (kind.to_owned(), options.cause.clone());
+                let start = PassStart { kind, cause, actor: self.actor.clone() };
+                self.store.begin_pass(&self.route, &start, now)?
+            }
+        };
         let before = self.requests();
         let mut report = Report {
             pass,

@@ -55,6 +55,7 @@ pub use deliveries::{
 pub use error::StoreError;
 pub use hooks::{HookChange, HookRow, HookState, NewHook};
 pub use leases::Held;
+pub use links::LinkFilter;
 pub use notices::{NewNotice, Notice};
 pub use refusals::Refusals;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::admin::admin;
 use super::database::{certificates, database};
 use super::faults::{Report, quote};
 use super::people::people;
@@ -81,9 +82,7 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
     asana.finish();
     github.finish();
 
-    let section = root.section("admin");
-    let admin_token = optional_secret(&section, "token", "ADMIN_API_TOKEN", Kind::Token, world, report);
-    section.finish();
+    let admin = admin(&root, world, report);
 
     let schedule = schedule(&root);
     let patience = patience(&root);
@@ -103,7 +102,7 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
         webhooks,
         github_webhook_secret: webhook_secret,
         github_webhook_secret_former: webhook_secret_former,
-        admin_token,
+        admin,
         warnings: Vec::new(),
     })
 }

@@ -124,6 +124,8 @@ pub struct Narrator {
     done: AtomicU64,
     failed: AtomicU64,
     told: Mutex<Told>,
+    /// The call that asked for the whole pass.
+    request: Option<String>,
     /// In the name of which request an item is visited.
     asked: Mutex<BTreeMap<ItemKey, String>>,
 }
@@ -147,8 +149,16 @@ impl Narrator {
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             told: Mutex::new(Told { at: Instant::now(), repairs: 0, began: None }),
+            request: None,
             asked: Mutex::default(),
         }
+    }
+
+    /// For a pass that a call asked for: its lines name it.
+    #[must_use]
+    pub fn on_request(mut self, request: &str) -> Self {
+        self.request = Some(request.to_owned());
+        self
     }
 
     /// The requests in whose name items were visited, each once.
@@ -213,10 +223,10 @@ impl Progress for Narrator {
     fn repaired(&self, pass: PassId, repair: &Repair, done: Result<(), &str>) {
         let counter = if done.is_ok() { &self.done } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
-        let request = {
+        let request = self.request.clone().or_else(|| {
             let asked = lock(&self.asked);
             repair.items.iter().find_map(|(_, item)| asked.get(item.as_ref()?).cloned())
-        };
+        });
         log_repair(&self.route, &self.store, pass, repair, request.as_deref(), done);
         self.tell(self.ended());
     }

@@ -137,6 +137,22 @@ impl Store {
         })
     }
 
+    /// Lets go of the key of the call that was begun at `begun_at`, so that the call may be made anew: it died
+    /// under way, or it failed for a reason that passes. The call itself stays. False if another has the key.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn free_call_key(&self, key: &str, begun_at: Timestamp) -> Result<bool, StoreError> {
+        self.backend.write_soon("letting go of an idempotency key", |conn| {
+            let freed = on!(conn, |c| diesel::update(
+                calls::table.filter(calls::key.eq(key)).filter(calls::at.eq(columns::millis(begun_at)))
+            )
+            .set((calls::key.eq(None::<String>), calls::answer.eq(None::<String>)))
+            .execute(c))?;
+            Ok(freed == 1)
+        })
+    }
+
     /// The last calls, newest first, at most `limit`.
     ///
     /// # Errors

@@ -159,6 +159,27 @@ impl Store {
         Ok(dues.into_iter().filter(|due| taken.contains(&due.id)).collect())
     }
 
+    /// What is due of these items on a route, parked or not, in the order of the rows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn dues_of(&self, route: &RouteName, items: &[ItemKey]) -> Result<Vec<Due>, StoreError> {
+        let keys: BTreeSet<String> = items.iter().map(columns::key).collect();
+        let keys: Vec<String> = keys.into_iter().collect();
+        self.backend.read(format_args!("route {route}: looking which of {} items are due", items.len()), |conn| {
+            let mut rows: Vec<DueRow> = Vec::new();
+            for keys in keys.chunks(CHUNK) {
+                rows.extend::<Vec<DueRow>>(on!(conn, |c| due::table
+                    .select(DueRow::as_select())
+                    .filter(due::route.eq(route.as_str()))
+                    .filter(due::item_key.eq_any(keys))
+                    .load(c))?);
+            }
+            rows.sort_unstable_by_key(|row| row.id);
+            into_dues(rows)
+        })
+    }
+
     /// How many items of a route are due, parked ones aside.
     ///
     /// # Errors

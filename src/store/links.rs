@@ -1,6 +1,7 @@
 //! Links and tombstones looked up: which task belongs with which issue, and which never shall again.
 
 mod change;
+mod find;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,8 @@ use super::error::Fault;
 use super::schema::{links, tombstones};
 use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, columns};
 use crate::model::{BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid};
+
+pub use find::LinkFilter;
 
 pub(super) use change::{insert, remember, remove, rename, update};
 

@@ -1,0 +1,4 @@
+//! The listener and what it serves.
+
+pub mod api;
+pub mod message;
