@@ -2,3 +2,4 @@
 
 pub mod api;
 pub mod message;
+mod turned_away;

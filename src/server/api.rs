@@ -17,7 +17,6 @@ mod keys;
 mod read;
 mod replay;
 mod tasks;
-mod turned_away;
 mod ways;
 mod write;
 
@@ -26,15 +25,15 @@ use std::time::Instant;
 
 use crate::model::RouteName;
 use crate::server::message::{Admission, Answer, Head, Pace, Request};
+use crate::server::turned_away::TurnedAway;
 use crate::workshop::{Present, Workshop};
 
 use background::Background;
 pub use fault::Code;
 use fault::Fault;
 use keys::Keys;
-use turned_away::TurnedAway;
-use ways::{Endpoint, Found};
 pub use ways::WAYS;
+use ways::{Endpoint, Found};
 
 /// The contract, as served at `/api/openapi.json`.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -82,7 +81,7 @@ impl Api {
             }),
             Err(fault) => {
                 if let Some(reason) = fault.turned_away {
-                    self.turned_away.note(reason, head.peer, works.clock.now());
+                    self.turned_away.note("admin", reason, head.peer, works.clock.now());
                 }
                 Err(fault.answer(&head.id))
             }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Api;
 use super::ask::{self, Body, CloseBody, Plain, ReconcileBody, Said, SyncBody, gid, row};
 use super::fault::{Code, Fault};
 use super::find::{self, Listener, about};
 use super::replay::replay;
 use super::ways::{Endpoint, Found};
-use super::Api;
 use crate::clock::since;
 use crate::engine::account::{log_pass, outline};
 use crate::engine::{Ended, EngineError, Handling, PassOptions, Report, Wake};
@@ -274,6 +274,7 @@ impl Call<'_> {
     fn replay(&self, id: i64) -> Outcome {
         let taken = replay(self.works, id, self.request)?;
         let taken = taken.ok_or_else(|| Fault::not_found(format!("there is no delivery {id}")))?;
+        let taken = taken.map_err(|why| Fault::new(Code::Conflict, format!("delivery {id}: {why}")))?;
         taken.routes.iter().for_each(|route| (self.api.ringing)(route));
         Ok((200, json!({ "id": taken.id, "verdict": taken.verdict, "routes": taken.routes })))
     }
@@ -323,10 +324,8 @@ impl Call<'_> {
             None => Ok(()),
             Some(due) => {
                 let why = due.last_error.as_ref().unwrap_or(&due.reason);
-                let message = format!(
-                    "{} is parked: {why}; mend that, then POST /api/parked/{}/retry",
-                    due.item, due.id
-                );
+                let message =
+                    format!("{} is parked: {why}; mend that, then POST /api/parked/{}/retry", due.item, due.id);
                 Err(Fault::new(Code::Parked, message))
             }
         }
