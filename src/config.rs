@@ -19,6 +19,7 @@
 
 mod database;
 mod faults;
+mod listen;
 mod load;
 mod people;
 mod routes;
@@ -34,6 +35,7 @@ use crate::model::{BySide, ProjectGid, RepoName, RouteName, Rules};
 
 pub use database::{DatabaseUrl, PostgresTls, PostgresUrl};
 pub use faults::{ConfigErrors, Fault};
+pub use listen::{ForwardedHeader, Listen, ListenAddress, ListenLimits, Proxies};
 pub use schedule::Schedule;
 pub use secret::{Secret, SourceFile, read_file};
 
@@ -150,6 +152,8 @@ pub struct Config {
     pub patience: Patience,
     /// How log lines look.
     pub log: LogFormat,
+    /// The HTTP listener; without it nothing listens.
+    pub listen: Option<Listen>,
     /// The secret of GitHub's webhooks.
     pub github_webhook_secret: Option<Secret>,
     /// The token of the admin API.

@@ -12,6 +12,7 @@
 //! - [`provider`]: the traits to observe and to write, and the two services behind them.
 //! - [`store`]: links, intents, dues, history, cursors and leases in SQLite or PostgreSQL.
 //! - [`engine`]: the pass, the only place where pure and I/O meet.
+//! - [`server`]: the HTTP listener, and what it serves.
 //! - [`trigger`]: the schedule and the signals, everything that turns into a wake-up.
 //! - [`config`], [`logging`], [`cli`]: what an operator says and sees.
 //! - [`sandbox`]: a small Asana and a small GitHub for the demo and the tests.
@@ -28,6 +29,7 @@ pub mod model;
 pub mod provider;
 pub mod reconcile;
 pub mod sandbox;
+pub mod server;
 pub mod store;
 pub mod text;
 pub mod trigger;
