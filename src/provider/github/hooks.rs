@@ -264,6 +264,8 @@ impl Hooks for GithubHooks {
     fn undelivered(&self, id: &str, since: Timestamp) -> Result<Vec<Undelivered>, ProviderError> {
         let url = self.url(&format!("/{}/deliveries?per_page={PAGE}", encoded(id)));
         let ask = Ask::read(self.doing("read the log of a webhook"), url).about_item();
+        // The log's times are whole seconds.
+        let since = Timestamp::from_second(since.as_second()).unwrap_or(since);
         let mut arrived: HashSet<String> = HashSet::new();
         let mut failed: HashMap<String, Undelivered> = HashMap::new();
         let whole = self.pages(ask, LOG_PAGES_MAX, &mut |page, doing| {

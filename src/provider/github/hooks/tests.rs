@@ -200,7 +200,7 @@ fn what_no_attempt_handed_over_is_found_in_the_log() {
     ]);
     let third = r#"<https://github.test/repositories/7/hooks/1/deliveries?cursor=v1_1>; rel="next""#;
     let script = Script::of(vec![with(200, &[("link", next)], first), with(200, &[("link", third)], second)]);
-    let since = "2026-11-20T11:30:00Z".parse().expect("a moment");
+    let since = "2026-11-20T11:45:00.9Z".parse().expect("a moment");
     let found = hooks(&script).undelivered("1", since).expect("a log");
     let seen: Vec<_> = found.iter().map(|one| (one.guid.as_str(), one.delivery_id.as_str(), one.attempts)).collect();
     assert_eq!(seen, [("once", "9000000000000", 1), ("twice", "18", 2)]);
