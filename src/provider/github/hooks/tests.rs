@@ -142,7 +142,8 @@ fn mending_a_hook_never_drops_its_secret() {
 
 #[test]
 fn one_that_is_gone_is_removed_and_no_other_is_met() {
-    let script = Script::of(vec![raw(204, b""), status(404, "Not Found"), raw(204, b""), status(404, "Not Found")]);
+    let gone = || status(404, "Not Found");
+    let script = Script::of(vec![raw(204, b""), gone(), ok(json!([shown(13)])), raw(204, b""), gone()]);
     let client = hooks(&script);
     client.remove("12").expect("removed");
     client.remove("12").expect("gone already");
@@ -151,10 +152,19 @@ fn one_that_is_gone_is_removed_and_no_other_is_met() {
     let wanted = [
         "DELETE /repos/acme/app/hooks/12",
         "DELETE /repos/acme/app/hooks/12",
+        "GET /repos/acme/app/hooks?per_page=100",
         "POST /repos/acme/app/hooks/13/pings",
         "PATCH /repos/acme/app/hooks/..%2F14",
     ];
     assert_eq!(script.asked(), wanted);
+}
+
+#[test]
+fn a_hook_that_a_token_may_not_see_is_not_taken_for_removed() {
+    let script = Script::by(|_, _| status(404, "Not Found"));
+    assert!(matches!(hooks(&script).remove("12"), Err(ProviderError::Denied { .. })));
+    let script = Script::by(|index, _| if index == 0 { status(404, "Not Found") } else { ok(json!([shown(12)])) });
+    assert!(matches!(hooks(&script).remove("12"), Err(ProviderError::Gone { .. })));
 }
 
 #[test]
