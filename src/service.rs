@@ -14,8 +14,9 @@ use crate::config::{Config, ConfigErrors};
 use crate::server::Listener;
 use crate::server::api::Api;
 use crate::server::front::Front;
+use crate::server::sources::AllowList;
 use crate::server::turned_away::TurnedAway;
-use crate::server::webhooks::Webhooks;
+use crate::server::webhooks::{Sources, Webhooks};
 use crate::store::Store;
 use crate::trigger::{ExitReason, Ring, serve};
 use crate::workshop::{Present, Workshop};
@@ -36,11 +37,12 @@ where
     let works = Workshop::new(Arc::new(config.clone()), store.clone(), "service".to_owned());
     let present = Present::new(Arc::new(works));
     let ready = Arc::new(AtomicBool::new(false));
-    let listener = match listen(&config, &present, &doorbell, &ready) {
+    let sources = Sources::from_fn(|_| AllowList::everybody());
+    let listener = match listen(&config, &present, &doorbell, &ready, sources.clone()) {
         Ok(listener) => listener,
         Err(why) => return ExitReason::Failed(why),
     };
-    let mut crews = Crews::new(store, doorbell, present);
+    let mut crews = Crews::new(store, doorbell, present, sources);
     let reason = serve(config, reload, move |config, rings, stop, heart| {
         crews.ring(config, rings, stop, heart);
         ready.store(true, Ordering::Relaxed);
@@ -59,6 +61,7 @@ fn listen(
     present: &Present,
     doorbell: &Doorbell,
     ready: &Arc<AtomicBool>,
+    sources: Sources,
 ) -> Result<Option<Listener>, String> {
     let Some(settings) = &config.listen else {
         if config.webhooks.public_url.is_some() || config.admin.on() {
@@ -69,7 +72,7 @@ fn listen(
     let turned_away = Arc::new(TurnedAway::new(present.clone()));
     let bells = doorbell.clone();
     let ring = Arc::new(move |route: &crate::model::RouteName, ring: Ring| bells.ring(route, ring));
-    let webhooks = Arc::new(Webhooks::new(present.clone(), ring, turned_away));
+    let webhooks = Arc::new(Webhooks::new(present.clone(), ring, turned_away, sources));
     let bells = doorbell.clone();
     let api = Api::new(present.clone()).ringing(move |route| bells.ring(route, Ring::Heard));
     let front = Front::new(present.clone(), webhooks, api, ready.clone());

@@ -19,12 +19,11 @@ use crate::store::StoreError;
 use crate::trigger::Ring;
 use crate::workshop::{Present, Workshop};
 
-/// Longest body of a delivery, in bytes. The largest event acted on is an edited issue: two bodies of 65,536
-/// characters, each written with up to 12 bytes. The listener's own bound holds too.
-pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 /// The paths, before a token.
 const PATHS: BySide<&str> = BySide { tracker: "/webhooks/asana", forge: "/webhooks/github" };
+
+/// Who may deliver, by service; replaced when the configuration or GitHub's ranges change. Clones are the same.
+pub type Sources = BySide<AllowList>;
 
 /// Rings at a route.
 pub type RingAt = Arc<dyn Fn(&RouteName, Ring) + Send + Sync>;
@@ -34,16 +33,15 @@ pub struct Webhooks {
     present: Present,
     ring: RingAt,
     turned_away: Arc<TurnedAway>,
-    /// Who may deliver, by service; replaced when the configuration or GitHub's networks change.
-    pub sources: BySide<AllowList>,
+    /// Who may deliver, by service.
+    sources: Sources,
     /// The seal of the present key, made anew only when that changes: deriving it costs more than using it.
     seal: Mutex<Option<(Secret, Arc<Seal>)>>,
 }
 
 impl Webhooks {
-    /// Over the present workshop. Everybody may deliver until the sources are replaced.
-    pub fn new(present: Present, ring: RingAt, turned_away: Arc<TurnedAway>) -> Self {
-        let sources = BySide::from_fn(|_| AllowList::everybody());
+    /// Over the present workshop.
+    pub fn new(present: Present, ring: RingAt, turned_away: Arc<TurnedAway>, sources: Sources) -> Self {
         Self { present, ring, turned_away, sources, seal: Mutex::default() }
     }
 
@@ -79,7 +77,8 @@ impl Webhooks {
         if !handshake && !form && !kind.eq_ignore_ascii_case("application/json") {
             return Err(content_type(&head.id));
         }
-        Ok(Admission { body_bytes_max: BODY_BYTES_MAX, pace: Pace::Quick })
+        // What the listener bears is chosen for deliveries.
+        Ok(Admission { body_bytes_max: usize::MAX, pace: Pace::Quick })
     }
 
     /// Takes a delivery in and wakes the routes of what it touches.

@@ -12,6 +12,7 @@ use crate::clock::{Stop, SystemClock, lock};
 use crate::config::{Config, Route};
 use crate::engine::Overtaking;
 use crate::model::RouteName;
+use crate::server::webhooks::Sources;
 use crate::store::Store;
 use crate::trigger::{BeatingClock, Bell, Heart, Ring};
 use crate::workshop::{Present, Workshop};
@@ -22,6 +23,7 @@ pub(super) struct Crews {
     doorbell: Doorbell,
     /// The workshop that the listener works with: that of the present crew.
     works: Present,
+    sources: Sources,
     present: Option<(Arc<Config>, Vec<Hand>)>,
     dismissed: Vec<JoinHandle<()>>,
 }
@@ -68,8 +70,8 @@ impl Hand {
 
 impl Crews {
     /// Nobody at work yet.
-    pub(super) const fn new(store: Store, doorbell: Doorbell, works: Present) -> Self {
-        Self { store, doorbell, works, present: None, dismissed: Vec::new() }
+    pub(super) const fn new(store: Store, doorbell: Doorbell, works: Present, sources: Sources) -> Self {
+        Self { store, doorbell, works, sources, present: None, dismissed: Vec::new() }
     }
 
     /// Passes the rings on to every route, and that for the hooks to who looks after them.
@@ -99,7 +101,7 @@ impl Crews {
         let bells = config.routes.iter().zip(&crew).map(|(route, hand)| (route.name.clone(), hand.bells.clone()));
         *lock(&self.doorbell.0) = bells.collect();
         let mut upkeep = Hand::new(1, true);
-        let keeper = Upkeep::new(works, heart.clone(), self.doorbell.clone());
+        let keeper = Upkeep::new(works, heart.clone(), self.doorbell.clone(), self.sources.clone());
         upkeep.start("hooks".to_owned(), move |bell, leave| keeper.keep(bell, leave));
         crew.push(upkeep);
         crew

@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::crew::Doorbell;
+use crate::config::Senders;
 use crate::hooks::{HooksError, Keeper, Report, subjects, tidy_up};
+use crate::model::Side;
+use crate::provider::github::hook_sources;
 use crate::provider::heard::Whole;
+use crate::server::webhooks::Sources;
 use crate::trigger::{Bell, Heart, Ring};
-use crate::workshop::Workshop;
+use crate::workshop::{Haste, Workshop};
 
 /// How long it waits for its bell; the bell itself wakes it at once.
 const WAIT: Duration = Duration::from_secs(3_600);
@@ -19,13 +23,21 @@ pub(super) struct Upkeep {
     works: Arc<Workshop>,
     heart: Heart,
     doorbell: Doorbell,
+    sources: Sources,
     /// What was last said to be wrong, so that it is said once.
     said: Option<String>,
 }
 
 impl Upkeep {
-    pub(super) const fn new(works: Arc<Workshop>, heart: Heart, doorbell: Doorbell) -> Self {
-        Self { works, heart, doorbell, said: None }
+    pub(super) fn new(works: Arc<Workshop>, heart: Heart, doorbell: Doorbell, sources: Sources) -> Self {
+        // At once, so that nobody delivers who may not; what GitHub publishes is asked for by the first look.
+        for side in Side::BOTH {
+            let Senders { ranges, published } = &works.config.webhooks.senders[side];
+            let open = ranges.is_empty() && !published;
+            // Who waits for GitHub's ranges turns nobody away before they are known: signatures do that.
+            sources[side].replace((!open && !published).then(|| ranges.clone()));
+        }
+        Self { works, heart, doorbell, sources, said: None }
     }
 
     /// Looks after the hooks whenever the bell rings, until told to leave or the service stops.
@@ -50,6 +62,8 @@ impl Upkeep {
             Ok(gone) => log::info!("{gone} old deliveries were removed"),
             Err(error) => log::warn!("removing old deliveries: {error}"),
         }
+        self.ask_for_ranges();
+        let works = &self.works;
         if works.config.webhooks.public_url.is_none() {
             return;
         }
@@ -69,6 +83,25 @@ impl Upkeep {
             log::info!("hooks: all is well again");
         }
         self.said = trouble;
+    }
+
+    /// Asks GitHub for the ranges that its deliveries come from, where only those may deliver.
+    fn ask_for_ranges(&self) {
+        let works = &self.works;
+        let Senders { ranges, published: true } = &works.config.webhooks.senders.forge else { return };
+        let Some(route) = works.config.routes.first() else { return };
+        let asked = match works.connection(route, Side::Forge, Haste::Bulk) {
+            Ok(connection) => hook_sources(&connection).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match asked {
+            Ok(texts) => {
+                let published = texts.iter().filter_map(|text| text.parse().ok());
+                self.sources.forge.replace(Some(ranges.iter().copied().chain(published).collect()));
+            }
+            // Those known before stay.
+            Err(why) => log::warn!("the ranges that github's deliveries come from are not known anew: {why}"),
+        }
     }
 
     /// Says what was done, wakes the routes of what was fetched, and answers what is wrong.
