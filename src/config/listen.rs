@@ -103,7 +103,8 @@ impl Default for ListenLimits {
     }
 }
 
-const ADDRESSES: &str = "an address with a port such as \"127.0.0.1:8080\", \"unix:/run/evenkeel/listen\", or \"systemd\"";
+const ADDRESSES: &str =
+    "an address with a port such as \"127.0.0.1:8080\", \"unix:/run/evenkeel/listen\", or \"systemd\"";
 
 /// Reads the section; `None` when no address is given, and so nothing listens.
 pub(super) fn listen(root: &Section<'_, '_>) -> Option<Listen> {

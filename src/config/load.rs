@@ -298,7 +298,13 @@ fn log(root: &Section<'_, '_>, world: World<'_>, report: &Report) -> LogFormat {
 }
 
 /// A time in whole seconds.
-pub(super) fn seconds(section: &Section<'_, '_>, key: &'static str, low: u64, high: u64, default: Duration) -> Duration {
+pub(super) fn seconds(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    low: u64,
+    high: u64,
+    default: Duration,
+) -> Duration {
     Duration::from_secs(section.number(key, low..=high, default.as_secs()))
 }
 

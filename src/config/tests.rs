@@ -176,13 +176,11 @@ fn a_listener_is_read_with_its_bounds() {
     let text = "[listen]\naddress = \"[::1]:0\"\ntrusted_proxies = [\"10.1.2.3/8\", \"192.0.2.7\", \"unix\"]\n\
                 forwarded_header = \"forwarded\"\nallow = [\"2001:db8::/32\"]\nidle_seconds = 7\n";
     let listen = Fake::file(&format!("{text}{ROUTE}")).good().listen.expect("a listener");
-    let ranges = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a range")).collect::<Vec<ipnet::IpNet>>();
+    let ranges =
+        |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a range")).collect::<Vec<ipnet::IpNet>>();
     assert_eq!(listen.address, ListenAddress::Tcp("[::1]:0".parse().expect("an address")));
-    let proxies = Proxies {
-        ranges: ranges(&["10.0.0.0/8", "192.0.2.7/32"]),
-        unix: true,
-        header: ForwardedHeader::Forwarded,
-    };
+    let proxies =
+        Proxies { ranges: ranges(&["10.0.0.0/8", "192.0.2.7/32"]), unix: true, header: ForwardedHeader::Forwarded };
     assert_eq!(listen.proxies, proxies);
     assert_eq!(listen.allow, ranges(&["2001:db8::/32"]));
     let idle_timeout = std::time::Duration::from_secs(7);

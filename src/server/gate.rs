@@ -68,7 +68,11 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Opens the way to the workers; `connections_max` is what descriptors allow.
-    pub(super) async fn open(setup: Setup, connections_max: usize, stopping: watch::Receiver<bool>) -> Result<Self, String> {
+    pub(super) async fn open(
+        setup: Setup,
+        connections_max: usize,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Self, String> {
         let Setup { settings, service, seed } = setup;
         let limits = &settings.limits;
         let counters = Arc::new(Counters::default());
@@ -78,8 +82,7 @@ impl Gate {
             limits.buffered_bytes_max,
             Arc::clone(&counters),
         );
-        let rates =
-            Buckets::new(limits.requests_per_second_per_address, limits.requests_per_second, Instant::now());
+        let rates = Buckets::new(limits.requests_per_second_per_address, limits.requests_per_second, Instant::now());
         let allow =
             if settings.allow.is_empty() { AllowList::everybody() } else { AllowList::only(settings.allow.clone()) };
         Ok(Self {

@@ -144,8 +144,9 @@ fn clear(path: &Path) -> Result<(), String> {
         return Err(format!("cannot listen at unix:{shown}: there is a file that is no socket; move it away"));
     }
     match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
-            .map_err(|error| format!("cannot remove the stale socket unix:{shown}: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|error| format!("cannot remove the stale socket unix:{shown}: {error}"))
+        }
         _ => Err(format!("cannot listen at unix:{shown}: another process does")),
     }
 }

@@ -307,13 +307,22 @@ pub struct Chunks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
     /// In the size: what it is so far, and how many digits that took.
-    Size { size: u64, digits: u8 },
+    Size {
+        size: u64,
+        digits: u8,
+    },
     /// Behind a semicolon.
-    Extension { size: u64 },
+    Extension {
+        size: u64,
+    },
     /// The size line's CR was seen.
-    SizeEnd { size: u64 },
+    SizeEnd {
+        size: u64,
+    },
     /// In the data: so many bytes are left.
-    Data { left: u64 },
+    Data {
+        left: u64,
+    },
     /// Behind the data.
     DataCr,
     DataLf,

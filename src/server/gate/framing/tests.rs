@@ -31,7 +31,10 @@ fn what_is_one_request_is_read() {
     assert_eq!((found.method.as_str(), found.target.as_str()), ("POST", "/webhooks/github?a=%20b"));
     let wanted = [("host", "ex.org:8"), ("x-sig", "a b"), ("x-sig", "c")];
     assert_eq!(found.headers, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    assert_eq!((found.framing, found.old, found.keep_alive, found.expects_continue), (Framing::None, false, true, false));
+    assert_eq!(
+        (found.framing, found.old, found.keep_alive, found.expects_continue),
+        (Framing::None, false, true, false)
+    );
     for (line, framing) in [
         ("Content-Length: 0", Framing::None),
         ("content-length: 17", Framing::Length(17)),
@@ -229,9 +232,28 @@ fn malformed_chunks_are_refused() {
 /// Bytes that are nearly HTTP: pieces that matter, in any order.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let known: Vec<&'static [u8]> = vec![
-        b"GET / HTTP/1.1\r\n", b"POST /x?y HTTP/1.0\r\n", b"Host: a\r\n", b"Content-Length: 5\r\n", b"\r\n", b"\n",
-        b"\r", b" ", b"\t", b":", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"X: y\r\n", b"5\r\n",
-        b"hello", b"0\r\n\r\n", b"\0", b"\xff", b"Expect: 100-continue\r\n", b";ext", b"HTTP/1.1", b"*",
+        b"GET / HTTP/1.1\r\n",
+        b"POST /x?y HTTP/1.0\r\n",
+        b"Host: a\r\n",
+        b"Content-Length: 5\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b":",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close\r\n",
+        b"X: y\r\n",
+        b"5\r\n",
+        b"hello",
+        b"0\r\n\r\n",
+        b"\0",
+        b"\xff",
+        b"Expect: 100-continue\r\n",
+        b";ext",
+        b"HTTP/1.1",
+        b"*",
     ];
     let piece = prop_oneof![
         8 => prop::sample::select(known).prop_map(<[u8]>::to_vec),
