@@ -32,6 +32,7 @@ use clap::Parser as _;
 use crate::engine::{Ended, EngineError};
 use crate::model::RouteName;
 use crate::store::StoreError;
+use crate::workshop::Unequipped;
 
 pub use output::Output;
 pub use setup::{Access, Context};
@@ -110,6 +111,12 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<Unequipped> for Failure {
+    fn from(error: Unequipped) -> Self {
         Self::new(error.to_string())
     }
 }

@@ -11,21 +11,26 @@
 //! | `ASANA_PROJECT_GID`, `GITHUB_REPO` | one `[[route]]` |
 //! | `ASANA_BASE_URL`, `GITHUB_BASE_URL` | `[asana] base_url`, `[github] base_url` |
 //! | `DATABASE_URL`, `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE`, `PGSSLROOTCERT` | `[database]`; parts of the URL win over `PG*` |
-//! | `GITHUB_WEBHOOK_SECRET`, `ADMIN_API_TOKEN` | `[github] webhook_secret`, `[admin] token` |
+//! | `GITHUB_WEBHOOK_SECRET`, `GITHUB_WEBHOOK_SECRET_FORMER` | `[github] webhook_secret`, `webhook_secret_former` |
+//! | `EVENKEEL_SEAL_KEY` | `[webhooks] seal_key` |
+//! | `ADMIN_API_TOKEN`, `ADMIN_API_READ_TOKEN` | `[admin] token`, `[admin] read_token` |
 //! | `EVENKEEL_LOG_FORMAT` | `[log] format` |
 //!
 //! Every fault is reported in one run, with its line and what to write instead, and no message shows
 //! a secret. Nothing here reads the process's environment or the disk by itself: both are arguments.
 
+mod admin;
 mod database;
 mod faults;
 mod listen;
 mod load;
 mod people;
+mod ranges;
 mod routes;
 mod schedule;
 mod secret;
 mod section;
+mod webhooks;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,13 +38,15 @@ use std::time::Duration;
 
 use crate::model::{BySide, ProjectGid, RepoName, RouteName, Rules};
 
+pub use admin::Admin;
 pub use database::{DatabaseUrl, PostgresTls, PostgresUrl};
 pub use faults::{ConfigErrors, Fault};
 pub use listen::{ForwardedHeader, Listen, ListenAddress, ListenLimits, Proxies};
 pub use schedule::Schedule;
 pub use secret::{Secret, SourceFile, read_file};
+pub use webhooks::{Senders, Webhooks};
 
-use faults::quote;
+use faults::{Report, quote};
 
 /// One route as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,12 +159,16 @@ pub struct Config {
     pub patience: Patience,
     /// How log lines look.
     pub log: LogFormat,
+    /// How hooks are kept and deliveries remembered.
+    pub webhooks: Webhooks,
     /// The HTTP listener; without it nothing listens.
     pub listen: Option<Listen>,
     /// The secret of GitHub's webhooks.
     pub github_webhook_secret: Option<Secret>,
-    /// The token of the admin API.
-    pub admin_token: Option<Secret>,
+    /// The one before it, good beside it while it is rotated.
+    pub github_webhook_secret_former: Option<Secret>,
+    /// Who may use the admin API.
+    pub admin: Admin,
     /// What works but should be looked at, such as a secret that every user may read; to be logged.
     pub warnings: Vec<String>,
 }

@@ -10,15 +10,20 @@
 //! Accepted race: an edit that lands between the re-read and the write of the same item loses those
 //! fields; the window is one request long, and the services keep their own history.
 
+pub mod account;
 mod apply;
+mod edit;
 mod explain;
 mod gather;
 mod intents;
+mod lag;
+mod overtake;
 mod pairs;
 mod remedy;
 #[cfg(test)]
 mod tests;
 mod undo;
+mod unheard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,9 +37,11 @@ use crate::config::Patience;
 use crate::model::{BySide, ItemKey, LinkId, PassId, ProjectGid, RouteName, Rules, Side, Timestamp};
 use crate::provider::{self, ProviderError, Requests};
 use crate::reconcile::{Allowance, PairSeen, Plan, Refusal, Repair};
-use crate::store::{LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
+use crate::store::{Due, LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
 
+pub use edit::{Edited, Handling};
 pub use explain::{Alone, Explained, FieldState, LastWrite, Next, Pair};
+pub use overtake::Overtaking;
 pub use pairs::{Parting, Proposals};
 pub use remedy::Backoff;
 pub use undo::{Left, Undo, UndoPlan, UndoReport, UndoTarget};
@@ -56,6 +63,8 @@ pub enum Wake {
     Visit(Vec<ItemKey>),
     /// Look at what is due.
     Retry,
+    /// Look at these due items and at nothing else, past a pass at work. Made by [`Engine::overtake`].
+    Overtake(Vec<Due>),
 }
 
 impl Wake {
@@ -65,6 +74,7 @@ impl Wake {
             Self::Poll { .. } => "poll",
             Self::Sweep => "sweep",
             Self::Visit(_) => "visit",
+            Self::Overtake(_) => overtake::OVERTAKE,
             Self::Retry => "retry",
         }
     }
@@ -116,11 +126,13 @@ pub struct Counts {
     pub parked: u64,
     /// Seen and left alone.
     pub skipped: u64,
+    /// Repairs of what a poll found although a live hook should have told of it.
+    pub unheard: u64,
 }
 
 impl Counts {
     fn named(self) -> BTreeMap<String, u64> {
-        let Self { created, joined, updated, retired, noted, waiting, again, parked, skipped } = self;
+        let Self { created, joined, updated, retired, noted, waiting, again, parked, skipped, unheard } = self;
         [
             ("created", created),
             ("joined", joined),
@@ -131,6 +143,7 @@ impl Counts {
             ("again", again),
             ("parked", parked),
             ("skipped", skipped),
+            ("unheard", unheard),
         ]
         .into_iter()
         .map(|(name, count)| (name.to_owned(), count))
@@ -208,6 +221,8 @@ impl From<StoreError> for EngineError {
 
 /// Hears how a pass gets on: a progress bar, a log, a watchdog. Called often; must be quick.
 pub trait Progress: Send + Sync {
+    /// These items were rung for and are visited in this pass.
+    fn heard(&self, _dues: &[Due]) {}
     /// A page of a listing was read; `items` so far on that side.
     fn observed(&self, _side: Side, _items: u64) {}
     /// So many repairs are about to be made.
@@ -262,11 +277,22 @@ pub struct PassOptions {
     pub lease_wait: Duration,
     /// Only carry out a plan with this hash.
     pub only_plan: Option<crate::model::Fingerprint>,
+    /// A pass written down already, when it was asked for; it stays open when the lease cannot be had.
+    pub begun: Option<PassId>,
+    /// What urgent visits share with the pass that they may overtake.
+    pub overtaking: Option<Overtaking>,
 }
 
 impl Default for PassOptions {
     fn default() -> Self {
-        Self { cause: "schedule".to_owned(), allow: Allowance::default(), lease_wait: Duration::ZERO, only_plan: None }
+        Self {
+            cause: "schedule".to_owned(),
+            allow: Allowance::default(),
+            lease_wait: Duration::ZERO,
+            only_plan: None,
+            begun: None,
+            overtaking: None,
+        }
     }
 }
 
@@ -289,7 +315,8 @@ pub(crate) struct Planned {
 impl Engine {
     /// Plans and writes nothing anywhere, neither to a provider nor to the database.
     pub fn plan(&self, wake: &Wake) -> Result<Plan, EngineError> {
-        Ok(self.observe_and_plan(wake, &mut |_| Ok(()))?.plan)
+        let rung = self.store.rung(&self.route, self.clock.now(), gather::DUE_MAX)?;
+        Ok(self.observe_and_plan(wake, &rung, &mut |_| Ok(()))?.plan)
     }
 
     /// Checks a plan against the route's brakes.
@@ -350,8 +377,14 @@ impl Engine {
         work: &mut dyn FnMut(&mut Watch<'_>, &mut Report) -> Result<Ended, EngineError>,
     ) -> Result<Report, EngineError> {
         let now = self.clock.now();
-        let start = PassStart { kind: kind.to_owned(), cause: options.cause.clone(), actor: self.actor.clone() };
-        let pass = self.store.begin_pass(&self.route, &start, now)?;
+        let pass = match options.begun {
+            Some(pass) => pass,
+            None => {
+                let (kind, cause) = (kind.to_owned(), options.cause.clone());
+                let start = PassStart { kind, cause, actor: self.actor.clone() };
+                self.store.begin_pass(&self.route, &start, now)?
+            }
+        };
         let before = self.requests();
         let mut report = Report {
             pass,
@@ -363,8 +396,15 @@ impl Engine {
             messages: Vec::new(),
             plan: Plan::new(self.route.clone()),
         };
-        let mut watch = Watch { engine: self, lease, renewed: now };
+        let overtaking = options.overtaking.clone();
+        let mut watch = Watch { engine: self, lease, renewed: now, overtaking };
+        if let Some(overtaking) = &watch.overtaking {
+            overtaking.open(lease);
+        }
         let ended = work(&mut watch, &mut report);
+        if let Some(overtaking) = &watch.overtaking {
+            overtaking.close();
+        }
         let after = self.requests();
         report.requests = BySide::from_fn(|side| Requests {
             sent: after[side].sent - before[side].sent,
@@ -403,7 +443,16 @@ impl Engine {
         options: &PassOptions,
         report: &mut Report,
     ) -> Result<Ended, EngineError> {
-        let planned = self.observe_and_plan(wake, &mut |_| watch.renew())?;
+        let heard = match wake {
+            Wake::Overtake(dues) => dues.clone(),
+            // Taken up before anything is read: whoever rings from now on is heard by the next pass.
+            _ => {
+                let rung = self.store.rung(&self.route, self.clock.now(), gather::DUE_MAX)?;
+                self.store.take_up(watch.lease, rung)?
+            }
+        };
+        self.progress.heard(&heard);
+        let planned = self.observe_and_plan(wake, &heard, &mut |_| watch.renew())?;
         let Planned { plan, pairs, closing, swept, more, messages, waiting } = planned;
         report.messages.extend(messages);
         report.counts.waiting = waiting;
@@ -418,6 +467,9 @@ impl Engine {
         if let Err(refusal) = report.plan.check(&self.rules.brakes, options.allow, swept) {
             report.messages.insert(0, format!("route {}: {refusal}", self.route));
             return Ok(Ended::Refused);
+        }
+        if matches!(wake, Wake::Poll { .. } | Wake::Sweep) {
+            report.counts.unheard = self.unheard(&report.plan, &pairs)?;
         }
         self.apply(watch, report, pairs, closing, more)
     }
@@ -441,6 +493,8 @@ pub(crate) struct Watch<'a> {
     engine: &'a Engine,
     pub(crate) lease: &'a Lease,
     renewed: Timestamp,
+    /// Shared with the visits that may overtake this pass.
+    overtaking: Option<Overtaking>,
 }
 
 impl<'a> Watch<'a> {
@@ -455,5 +509,25 @@ impl<'a> Watch<'a> {
             self.renewed = now;
         }
         Ok(())
+    }
+
+    /// Takes a repair's pair in hand. False when an urgent visit has overtaken it: what the plan saw is older.
+    pub(crate) fn take_in_hand(&self, link: Option<LinkId>) -> bool {
+        match (&self.overtaking, link) {
+            (Some(overtaking), Some(link)) => overtaking.take_in_hand(link),
+            _ => true,
+        }
+    }
+
+    /// Lets go of the pair in hand.
+    pub(crate) fn let_go(&self) {
+        if let Some(overtaking) = &self.overtaking {
+            overtaking.let_go();
+        }
+    }
+
+    /// From now on no visit overtakes this pass. Answers what was overtaken.
+    pub(crate) fn overtaken(&self) -> BTreeMap<LinkId, BySide<ItemKey>> {
+        self.overtaking.as_ref().map(Overtaking::close).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that must survive: links, intents, dues, passes, history, cursors, leases, tombstones.
+//! Everything that must survive: links, intents, dues, deliveries, hooks, passes, history, cursors, leases, calls.
 //!
 //! diesel over SQLite (embedded default) or PostgreSQL (several replicas); row types stay in here.
 //! Every pass writes through [`Store::record`]: one transaction, fenced by the pass's lease.
@@ -12,19 +12,24 @@
 
 mod among;
 mod backend;
+mod calls;
 mod columns;
+mod deliveries;
 mod dues;
 mod error;
 mod history;
+mod hooks;
 mod intents;
 mod leases;
 mod links;
 pub mod migrate;
 mod notes;
+mod notices;
 mod open;
 mod passes;
 mod postgres;
 mod record;
+mod refusals;
 mod schema;
 mod sqlite;
 #[cfg(test)]
@@ -43,8 +48,16 @@ use crate::model::{
 use crate::provider::{Cursor, Requests};
 
 use backend::Backend;
+pub use calls::{Begun, Call, NewCall};
+pub use deliveries::{
+    Delivery, DeliveryCounts, DeliveryFilter, NewDelivery, Origin, TakenIn, Touched, Touches, Verdict,
+};
 pub use error::StoreError;
+pub use hooks::{HookChange, HookRow, HookState, NewHook};
 pub use leases::Held;
+pub use links::LinkFilter;
+pub use notices::{NewNotice, Notice};
+pub use refusals::Refusals;
 
 /// The handle to the database; cheap to clone, safe to share between threads.
 ///
@@ -177,6 +190,10 @@ pub struct Due {
     pub parked_at: Option<Timestamp>,
     /// When it first became due.
     pub since: Timestamp,
+    /// Whether a trigger or an operator rang for it and no pass has taken that up yet.
+    pub rung: bool,
+    /// The request that rang for it last.
+    pub request: Option<String>,
 }
 
 /// An item to be made due. An item that is due already keeps the earlier time and the higher count.

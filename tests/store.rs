@@ -49,6 +49,13 @@ fn lease(store: &Store, name: &str) -> Lease {
     store.acquire(&route(name), "test", at(0)).expect("the database answers").expect("nobody holds it")
 }
 
+/// Makes an item due as a trigger does, and takes it up as a pass does before it looks.
+fn ring_and_take_up(store: &Store, lease: &Lease, item: &str) {
+    store.ring(&lease.route, &[due(item, 0)], None, at(0)).expect("rung");
+    let rung = store.rung(&lease.route, at(0), 9).expect("answers");
+    assert_eq!(store.take_up(lease, rung).expect("taken up").len(), 1);
+}
+
 fn pair(gid: u64, number: u64) -> NewLink {
     NewLink {
         task: task(gid),
@@ -279,7 +286,7 @@ on_both! {
         let lease = lease(&store, "app");
         let intent = store.open_intent(&lease, IntentKind::Issue, &key("asana:1"), &Marker::naming(key("asana:1")), at(0));
         let intent = intent.expect("announced");
-        store.make_due(&route("app"), &[due("asana:1", 0)], at(0)).expect("due");
+        ring_and_take_up(&store, &lease, "asana:1");
         let mut record = Record {
             link: vec![pair(1, 1)],
             close_intents: vec![intent],
@@ -432,7 +439,10 @@ on_both! {
     fn wake_ups_merge_and_the_earlier_time_and_the_higher_count_win(database: &Database) {
         let store = database.open();
         let app = route("app");
-        let make = |dues: &[NewDue], now| store.make_due(&app, dues, now).expect("made due");
+        let lease = lease(&store, "app");
+        let make = |dues: &[NewDue], now| {
+            store.record(&lease, &Record { due: dues.to_vec(), ..Record::default() }, now).expect("made due");
+        };
         make(&[due("github:Acme/App#1", 100), NewDue { attempts: 3, last_error: Some("timed out".to_owned()), ..due("github:acme/app#1", 200) }], at(0));
         make(&[NewDue { reason: "operator".to_owned(), ..due("github:acme/APP#1", 50) }], at(10));
         make(&[NewDue { attempts: 2, last_error: Some("busy \u{0}".to_owned()), ..due("github:acme/app#1", 900) }], at(20));
@@ -455,11 +465,44 @@ on_both! {
         make(&[], at(0));
     }
 
+    fn what_is_rung_for_during_a_visit_stays_due(database: &Database) {
+        let store = database.open();
+        let app = route("app");
+        let lease = lease(&store, "app");
+        let ring = |item: &str, request: Option<&str>, now| {
+            store.ring(&app, &[due(item, now)], request, at(now)).expect("rung");
+        };
+        let rung = |now| -> Vec<String> {
+            store.rung(&app, at(now), 9).expect("answers").iter().map(|due| due.item.to_string()).collect()
+        };
+        ring("asana:1", Some("r1"), 0);
+        ring("asana:2", None, 0);
+        assert_eq!(rung(0), ["asana:1", "asana:2"]);
+        let seen = store.rung(&app, at(0), 9).expect("answers");
+        assert_eq!(seen[0].request.as_deref(), Some("r1"));
+        assert_eq!(store.take_up(&lease, seen.clone()).expect("taken").len(), 2);
+        assert_eq!(store.take_up(&lease, seen).expect("taken"), [], "each is taken up once");
+        assert_eq!((rung(0).len(), store.count_due(&app).expect("answers")), (0, 2), "they stay due until cleared");
+        // Another delivery comes while the visit is at work; the visit then clears both.
+        ring("asana:1", Some("r2"), 5);
+        let done = Record { clear_due: vec![key("asana:1"), key("asana:2")], ..Record::default() };
+        store.record(&lease, &done, at(6)).expect("recorded");
+        assert_eq!(rung(6), ["asana:1"]);
+        assert_eq!(store.due(&app, at(6), 9).expect("answers")[0].request.as_deref(), Some("r2"));
+        // One that failed keeps its wait, however often it is rung for.
+        store.take_up(&lease, store.rung(&app, at(6), 9).expect("answers")).expect("taken");
+        let failed = NewDue { attempts: 2, ..due("asana:1", 90) };
+        let again = Record { clear_due: vec![key("asana:1")], due: vec![failed], ..Record::default() };
+        store.record(&lease, &again, at(7)).expect("recorded");
+        ring("asana:1", None, 8);
+        assert_eq!((rung(8).len(), rung(90).len()), (0, 1));
+    }
+
     fn a_parked_item_waits_for_a_person(database: &Database) {
         let store = database.open();
         let app = route("app");
         let lease = lease(&store, "app");
-        store.make_due(&app, &[due("asana:1", 0)], at(0)).expect("due");
+        ring_and_take_up(&store, &lease, "asana:1");
         let failed = NewDue {
             attempts: 8,
             parked: true,
@@ -469,7 +512,7 @@ on_both! {
         };
         let record = Record { clear_due: vec![key("asana:1")], due: vec![failed], ..Record::default() };
         store.record(&lease, &record, at(40)).expect("recorded");
-        store.make_due(&app, &[due("asana:1", 10)], at(50)).expect("due");
+        store.ring(&app, &[due("asana:1", 10)], None, at(50)).expect("due");
         assert!(store.due(&app, at(99), 10).expect("answers").is_empty());
         assert_eq!((store.count_due(&app).expect("answers"), store.next_due(at(0)).expect("answers")), (0, None));
         let parked = store.parked(Some(&app)).expect("answers");
@@ -494,7 +537,7 @@ on_both! {
         let store = database.open();
         let app = route("app");
         let lease = lease(&store, "app");
-        store.make_due(&app, &[due("asana:1", 0)], at(0)).expect("due");
+        ring_and_take_up(&store, &lease, "asana:1");
         let later = NewDue { attempts: 1, last_error: Some("timed out".to_owned()), ..due("asana:1", 90) };
         let record = Record { clear_due: vec![key("asana:1")], due: vec![later], ..Record::default() };
         store.record(&lease, &record, at(30)).expect("recorded");
@@ -634,7 +677,7 @@ on_both! {
                         let history = (0..turn % 4).map(|_| entry("asana:1")).collect();
                         let due = vec![due("asana:1", turn), due("asana:2", turn)];
                         store.record(&lease, &Record { history, due, ..Record::default() }, at(1)).expect("recorded");
-                        store.make_due(&lease.route, &[self::due("asana:2", 1), self::due("asana:1", 1)], at(1)).expect("due");
+                        store.ring(&lease.route, &[self::due("asana:2", 1), self::due("asana:1", 1)], None, at(1)).expect("due");
                     }
                 })
             })
@@ -740,7 +783,7 @@ on_both! {
         let before = everything(&store);
         for refused in [
             reader.record(&lease, &Record::default(), at(1)).map(|_| ()),
-            reader.make_due(&route("app"), &[due("asana:1", 0)], at(1)),
+            reader.ring(&route("app"), &[due("asana:1", 0)], None, at(1)),
             reader.release(&lease),
         ] {
             assert!(matches!(refused, Err(StoreError::ReadOnly { .. })), "{refused:?}");

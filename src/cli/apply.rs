@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::args::ApplyArgs;
 use super::output::{BOLD, CYAN, GREEN, RED, cut, paint};
 use super::plan::kept::{self, Kept};
-use super::progress::outline;
 use super::{Context, Exit, Failure, run};
 use crate::engine::Report;
+use crate::engine::account::outline;
 use crate::model::Fingerprint;
 use crate::reconcile::{Plan, Repair};
 

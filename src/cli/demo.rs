@@ -17,7 +17,7 @@ use super::output::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, columns, count, cut, pa
 use super::{Context, Exit, Failure, Output, plan, run, setup};
 use crate::clock::{Clock, Stop, SystemClock, lock};
 use crate::config::{Config, Route};
-use crate::engine::{Report, Wake};
+use crate::engine::{Report, Wake, account};
 use crate::model::{BySide, Item, LinkId, LinkStatus, People, Side, Status};
 use crate::provider::Requests;
 use crate::reconcile::{Allowance, Plan, view};
@@ -90,7 +90,7 @@ pub(super) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     stage.say(&opening)?;
     stage.headline("Yesterday: a first pass over the project")?;
     let first = stage.pass(&Wake::Sweep, None)?;
-    stage.say(&format!("  {}\n", run::tally(&first.counts, first.ended)))?;
+    stage.say(&format!("  {}\n", account::tally(&first.counts, first.ended)))?;
 
     clock.set(LATELY);
     let partner = |task: &_| {

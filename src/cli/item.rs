@@ -9,7 +9,6 @@ use crate::clock::since;
 use crate::config::Route;
 use crate::engine::PassOptions;
 use crate::model::{ItemKey, RouteName, Timestamp};
-use crate::reconcile::Allowance;
 
 /// The longest answer read from a person, in bytes; more is no answer.
 const ANSWER_BYTES_MAX: u64 = 4_096;
@@ -53,7 +52,7 @@ fn first(routes: Vec<&Route>) -> Result<&Route, Failure> {
 
 /// How an operator's pass is made: waits for the service's own pass to end.
 pub(super) fn by_operator() -> PassOptions {
-    PassOptions { cause: "operator".to_owned(), allow: Allowance::default(), lease_wait: LEASE_WAIT, only_plan: None }
+    PassOptions { cause: "operator".to_owned(), lease_wait: LEASE_WAIT, ..PassOptions::default() }
 }
 
 /// Says who is at work on a route, when this command will have to wait for it.

@@ -71,7 +71,9 @@ pub(super) fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
                         let how = match &wake {
                             Wake::Sweep => "`evenkeel run --once --full` carries it out",
                             Wake::Visit(_) => "`evenkeel run --once` with the same --only carries it out",
-                            Wake::Poll { .. } | Wake::Retry => "`evenkeel run --once` carries it out",
+                            Wake::Poll { .. } | Wake::Retry | Wake::Overtake(_) => {
+                                "`evenkeel run --once` carries it out"
+                            }
                         };
                         context.out.line(format_args!("{how}; nothing was written so far."))?;
                     }

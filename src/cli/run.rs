@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::args::{AllowArgs, RunArgs, Scope};
 use super::output::{BOLD, DIM, GREEN, RED, YELLOW, aside, count, paint, paragraph};
-use super::progress::{Watched, log_pass};
+use super::progress::Watched;
 use super::{Context, Exit, Failure};
 use crate::config::Route;
-use crate::engine::{Counts, Ended, EngineError, PassOptions, Report, Wake};
+use crate::engine::account::{log_pass, tally};
+use crate::engine::{Ended, EngineError, PassOptions, Report, Wake};
 use crate::model::{BySide, Fingerprint, Side};
 use crate::provider::Requests;
 use crate::reconcile::Allowance;
@@ -71,7 +72,7 @@ pub(super) fn pass(
     let watched = Watched::new(context, &route.name);
     let engine = context.engine_heard(route, watched.clone())?;
     let from = Instant::now();
-    let options = PassOptions { cause: "operator".to_owned(), allow, lease_wait: Duration::ZERO, only_plan };
+    let options = PassOptions { cause: "operator".to_owned(), allow, only_plan, ..PassOptions::default() };
     let result = match engine.pass(wake, &options) {
         Err(EngineError::Held { holder, .. }) => {
             watched.clear();
@@ -113,6 +114,7 @@ pub(super) const fn looked(wake: &Wake) -> &'static str {
         Wake::Poll { .. } => "what moved since the last pass",
         Wake::Sweep => "everything on both sides",
         Wake::Visit(_) => "the items named and what is due",
+        Wake::Overtake(_) => "the items named",
         Wake::Retry => "what is due",
     }
 }
@@ -172,30 +174,6 @@ pub(super) fn rendered(report: &Report, left: u64, width: usize) -> String {
         paragraph(&mut text, YELLOW, 2, width, &format!("{parked} parked; `evenkeel parked list` shows why"));
     }
     text
-}
-
-/// What was done, in words.
-pub(super) fn tally(counts: &Counts, ended: Ended) -> String {
-    let Counts { created, joined, updated, retired, noted, waiting: _, again, parked: _, skipped } = *counts;
-    let parts: Vec<String> = [
-        (created, "created"),
-        (joined, "joined"),
-        (updated, "updated"),
-        (retired, "retired"),
-        (noted, "noted"),
-        (again, "to be tried again"),
-        (skipped, "left alone"),
-    ]
-    .into_iter()
-    .filter(|(number, _)| *number > 0)
-    .map(|(number, word)| format!("{number} {word}"))
-    .collect();
-    match parts.is_empty() {
-        false => parts.join(", "),
-        // Of a pass that did not come to its end nobody knows what there was to do.
-        true if matches!(ended, Ended::Settled | Ended::Drift) => "nothing to do".to_owned(),
-        true => "nothing done".to_owned(),
-    }
 }
 
 /// The requests of both sides, in words: `requests: asana 12 (3 writes), github 4 (1 unchanged)`.

@@ -2,21 +2,16 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use super::args::{Global, Scope};
 use super::{Failure, Output, run};
-use crate::clock::{Clock, Stop, SystemClock, lock};
-use crate::config::{Config, ConfigErrors, Route, Secret, read_file};
-use crate::engine::{Engine, Progress, Providers, Quiet, Wake};
+use crate::config::{Config, ConfigErrors, Route, read_file};
+use crate::engine::Wake;
 use crate::logging;
-use crate::model::{BySide, ItemKey, RouteName, Side};
-use crate::provider::asana::AsanaClient;
-use crate::provider::github::GithubClient;
-use crate::provider::http::{Transport, UreqTransport};
-use crate::provider::pace::Pace;
-use crate::provider::{self, Connection};
+use crate::model::{ItemKey, RouteName, Side};
 use crate::store::{Store, StoreError};
+use crate::workshop::Workshop;
 
 /// What a command does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,28 +22,28 @@ pub enum Access {
     Write,
 }
 
-/// Everything a command works with.
+/// Everything a command works with: a workshop, and a way to answer.
 pub struct Context {
-    /// What the operator configured.
-    pub config: Config,
-    /// The database.
-    pub store: Store,
+    /// Configuration, database, and what engines are made of.
+    works: Workshop,
     /// How to answer.
     pub out: Output,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Raised by Ctrl-C and SIGTERM.
-    pub stop: Stop,
-    /// Who is named in the history: the operator's user name, or `service`.
-    pub actor: String,
-    /// Who holds leases: `host:pid:random`.
-    pub holder: String,
     /// How much to say: -1 quiet, 0 as usual, more with each `-v`.
     pub loudness: i8,
-    /// The one pool of connections, made when first needed.
-    transport: OnceLock<Arc<dyn Transport>>,
-    /// The pace of each credential, shared by all routes that use it.
-    paces: Mutex<Vec<(Side, Secret, Arc<Pace>)>>,
+}
+
+impl std::ops::Deref for Context {
+    type Target = Workshop;
+
+    fn deref(&self) -> &Workshop {
+        &self.works
+    }
+}
+
+impl std::ops::DerefMut for Context {
+    fn deref_mut(&mut self) -> &mut Workshop {
+        &mut self.works
+    }
 }
 
 impl Context {
@@ -92,16 +87,9 @@ impl Context {
     /// Over a configuration and a database that stand already.
     pub fn with(config: Config, store: Store, global: &Global) -> Self {
         Self {
-            config,
-            store,
+            works: Workshop::new(Arc::new(config), store, operator()),
             out: Output::new(global.json),
-            clock: Arc::new(SystemClock),
-            stop: Stop::default(),
-            actor: operator(),
-            holder: holder(),
             loudness: loudness(global),
-            transport: OnceLock::new(),
-            paces: Mutex::new(Vec::new()),
         }
     }
 
@@ -181,71 +169,6 @@ impl Context {
             .collect();
         names.join(", ")
     }
-
-    /// The two clients of a route. Routes that share a credential share its pace; all share one pool of
-    /// connections.
-    pub fn providers(&self, route: &Route) -> Result<Providers, Failure> {
-        let transport = self.transport()?;
-        let connection = |side: Side| Connection {
-            transport: transport.clone(),
-            base_url: self.config.network.base_urls[side].clone(),
-            token: route.tokens[side].clone(),
-            clock: self.clock.clone(),
-            stop: self.stop.clone(),
-            pace: self.pace(side, &route.tokens[side]),
-            call_timeout: self.config.network.call_timeout,
-            seed: fastrand::u64(..),
-        };
-        let asana = AsanaClient::new(connection(Side::Tracker), route.project.clone(), &route.rules);
-        let github = GithubClient::new(connection(Side::Forge), route.repo.clone(), &route.rules);
-        let tracker: Arc<dyn provider::Write> = Arc::new(asana);
-        let forge: Arc<dyn provider::Write> = Arc::new(github);
-        Ok(BySide { tracker, forge })
-    }
-
-    fn transport(&self) -> Result<Arc<dyn Transport>, Failure> {
-        if let Some(transport) = self.transport.get() {
-            return Ok(transport.clone());
-        }
-        let made: Arc<dyn Transport> = Arc::new(UreqTransport::new(&self.config.network).map_err(Failure::new)?);
-        Ok(self.transport.get_or_init(|| made).clone())
-    }
-
-    fn pace(&self, side: Side, token: &Secret) -> Arc<Pace> {
-        let mut paces = lock(&self.paces);
-        if let Some((_, _, pace)) = paces.iter().find(|(known, secret, _)| *known == side && secret == token) {
-            return pace.clone();
-        }
-        let pace = Arc::new(match side {
-            Side::Tracker => Pace::asana(&self.config.network),
-            Side::Forge => Pace::github(&self.config.network),
-        });
-        paces.push((side, token.clone(), pace.clone()));
-        pace
-    }
-
-    /// The engine of a route, heard by nobody.
-    pub fn engine(&self, route: &Route) -> Result<Engine, Failure> {
-        self.engine_heard(route, Arc::new(Quiet))
-    }
-
-    /// The engine of a route, heard by `progress`.
-    pub fn engine_heard(&self, route: &Route, progress: Arc<dyn Progress>) -> Result<Engine, Failure> {
-        Ok(Engine {
-            route: route.name.clone(),
-            project: route.project.clone(),
-            rules: route.rules.clone(),
-            providers: self.providers(route)?,
-            store: self.store.clone(),
-            clock: self.clock.clone(),
-            stop: self.stop.clone(),
-            patience: self.config.patience,
-            holder: self.holder.clone(),
-            actor: self.actor.clone(),
-            seed: fastrand::u64(..),
-            progress,
-        })
-    }
 }
 
 /// The configuration, read and spoken of in the log.
@@ -320,12 +243,6 @@ fn operator() -> String {
         || format!("uid {}", rustix::process::getuid().as_raw()),
         |user| user.chars().filter(|char| !char.is_control()).take(64).collect(),
     )
-}
-
-/// Names this process among all that share the database.
-fn holder() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}:{}:{:08x}", std::process::id(), fastrand::u32(..))
 }
 
 /// -1 quiet, 0 as usual, more with each `-v`.

@@ -278,6 +278,8 @@ mod tests {
             let due = Due {
                 id: 7, route, item: item.clone(), reason: why.clone(), not_before: at, attempts: 3,
                 last_error: Some(value.clone()), parked_at: Some(at), since: at,
+                rung: false,
+                request: None,
             };
             let found = BySide { tracker: "there".to_owned(), forge: why.clone() };
             let linked = Explained {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::admin::admin;
 use super::database::{certificates, database};
 use super::faults::{Report, quote};
 use super::listen::listen;
@@ -13,6 +14,7 @@ use super::routes::{routes, usual_token};
 use super::schedule::check;
 use super::secret::{Kind, Secret, World, secret_in_env, secret_of};
 use super::section::{Given, Schema, Section, Walk};
+use super::webhooks::webhooks;
 use super::{Config, ConfigErrors, LogFormat, Network, Patience, Schedule, loopback};
 use crate::model::{BySide, Side};
 
@@ -76,16 +78,17 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
     let base_urls = BySide::from_fn(|side| base_url(services[side], side, world, report));
     let network = network(&root, services, base_urls, world, report);
     let webhook_secret = optional_secret(&github, "webhook_secret", "GITHUB_WEBHOOK_SECRET", Kind::Text, world, report);
+    let (key, usual) = ("webhook_secret_former", "GITHUB_WEBHOOK_SECRET_FORMER");
+    let webhook_secret_former = optional_secret(&github, key, usual, Kind::Text, world, report);
     asana.finish();
     github.finish();
 
-    let section = root.section("admin");
-    let admin_token = optional_secret(&section, "token", "ADMIN_API_TOKEN", Kind::Token, world, report);
-    section.finish();
+    let admin = admin(&root, world, report);
 
     let schedule = schedule(&root);
     let patience = patience(&root);
     let log = log(&root, world, report);
+    let webhooks = webhooks(&root, world, report);
     let listen = listen(&root);
     let people = people(walk, &root);
     let routes = routes(walk, &root, &people, &tokens, world, report);
@@ -98,15 +101,17 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
         schedule,
         patience,
         log,
+        webhooks,
         listen,
         github_webhook_secret: webhook_secret,
-        admin_token,
+        github_webhook_secret_former: webhook_secret_former,
+        admin,
         warnings: Vec::new(),
     })
 }
 
 /// A secret that may be missing: from the file, else from its variable.
-fn optional_secret(
+pub(super) fn optional_secret(
     section: &Section<'_, '_>,
     key: &'static str,
     usual: &str,
@@ -248,6 +253,7 @@ fn schedule(root: &Section<'_, '_>) -> Schedule {
         poll: line("poll", default.poll),
         sweep: line("sweep", default.sweep),
         retry: line("retry", default.retry),
+        hooks: line("hooks", default.hooks),
         belt: seconds(&section, "belt_seconds", 60, 86_400, default.belt),
     };
     section.finish();

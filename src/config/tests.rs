@@ -98,7 +98,10 @@ fn example_world(text: &str) -> Fake {
     let pem = "-----BEGIN CERTIFICATE-----";
     Fake::file(text)
         .set("GITHUB_WEBHOOK_SECRET", "hook")
-        .set("ADMIN_API_TOKEN", "admin")
+        .set("GITHUB_WEBHOOK_SECRET_FORMER", "hook before")
+        .set("EVENKEEL_SEAL_KEY", "0123456789abcdef0123456789abcdef")
+        .set("ADMIN_API_TOKEN", "admin-0123456789abcdef")
+        .set("ADMIN_API_READ_TOKEN", "reads-0123456789abcdef")
         .set("PGPASSWORD", "pg")
         .with("/etc/ssl/our-ca.pem", pem)
         .with("/etc/evenkeel/credentials/app-asana", "one\n")
@@ -168,7 +171,7 @@ fn every_number_in_the_example_is_said_with_its_bounds() {
             );
         }
     }
-    assert_eq!(numbers, 28);
+    assert_eq!(numbers, 29);
 }
 
 #[test]
@@ -463,7 +466,7 @@ fn no_secret_shows_in_debug_display_errors_or_warnings() {
         .set("CREDENTIALS_DIRECTORY", "/cred")
         .set("DB", "postgres://ann:hush%2Fpg@127.0.0.1/d")
         .set("GITHUB_WEBHOOK_SECRET", "hush-hook")
-        .set("ADMIN_API_TOKEN", "hush-admin");
+        .set("ADMIN_API_TOKEN", "hush-admin-0123456789");
     world.files.get_mut("/asana").expect("there").1 = true;
     let config = world.good();
     let DatabaseUrl::Postgres(server) = &config.database else { panic!("PostgreSQL") };

@@ -5,15 +5,17 @@
 
 mod birth;
 mod in_step;
+mod notices;
 mod put_off;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::put_off::PutOff;
+use super::overtake::{self, OVERTAKE};
 use super::{Ended, Engine, EngineError, Report, Watch};
 use crate::clock::later;
-use crate::model::{FieldChange, IntentId, ItemKey, Link, LinkId, Side};
+use crate::model::{BySide, FieldChange, IntentId, ItemKey, Link, LinkId, Side, Timestamp};
 use crate::provider::{ProviderError, Remedy};
 use crate::reconcile::{Action, PairSeen, Repair};
 use crate::store::{NewDue, NewEntry, Record, StoreError};
@@ -71,9 +73,11 @@ impl Engine {
         let repairs = std::mem::take(&mut report.plan.repairs);
         let writing = repairs.iter().filter(|repair| repair.writes()).count();
         self.progress.planned(writing);
+        let kind = report.kind;
         let mut in_row = 0;
         let mut halted = None;
         let mut put_off = PutOff::default();
+        let mut stale = Vec::new();
         let mut hands = Hands { engine: self, watch, report, announced: Vec::new() };
         for repair in &repairs {
             if put_off.takes(repair) {
@@ -87,10 +91,15 @@ impl Engine {
                 }
                 Err(error) => return Err(error),
             }
+            if !hands.watch.take_in_hand(repair.link) {
+                stale.extend(repair.subject().cloned());
+                continue;
+            }
             let pair = repair.link.and_then(|id| pairs.remove(&id));
             // A repair that panics is parked like one that the provider refuses; the rest goes on.
             let outcome = catch_unwind(AssertUnwindSafe(|| hands.repair(repair, pair)))
                 .unwrap_or_else(|_| Err(hands.panicked(repair)));
+            hands.watch.let_go();
             match outcome {
                 Ok(()) => {
                     in_row = 0;
@@ -131,9 +140,13 @@ impl Engine {
         hands.report.plan.questions = questions;
         hands.report.plan.repairs = repairs;
         hands.put_off(put_off, &mut closing)?;
-        if halted.is_none() {
+        // What a visit past a pass finds unsaid may be what that pass is about to say.
+        if halted.is_none() && kind != OVERTAKE {
             hands.comments()?;
+            hands.notices()?;
         }
+        let overtaken = hands.watch.overtaken();
+        leave_out(&mut closing, &overtaken, stale, self.clock.now());
         // One whose grace was over may have been announced anew under its old number; if that had no answer
         // either, it must stay open.
         closing.close_intents.retain(|intent| !hands.announced.contains(intent));
@@ -274,6 +287,26 @@ impl Hands<'_, '_> {
         self.engine.store.record(self.watch.lease, record, self.engine.clock.now())?;
         Ok(())
     }
+}
+
+/// Leaves to the visits what they have settled since this pass looked: digests and cleared dues of an older look would
+/// hide an edit. What was not repaired for that reason is looked at once more.
+fn leave_out(closing: &mut Record, overtaken: &BTreeMap<LinkId, BySide<ItemKey>>, stale: Vec<ItemKey>, now: Timestamp) {
+    if overtaken.is_empty() {
+        return;
+    }
+    let items = overtake::items(overtaken);
+    closing.change.retain(|(link, _)| !overtaken.contains_key(link));
+    closing.clear_due.retain(|item| !items.contains(item));
+    closing.due.retain(|due| !items.contains(&due.item));
+    closing.due.extend(stale.into_iter().map(|item| NewDue {
+        item,
+        reason: "an urgent visit came before its repair".to_owned(),
+        not_before: now,
+        attempts: 0,
+        last_error: None,
+        parked: false,
+    }));
 }
 
 fn keys(link: &Link) -> Vec<ItemKey> {

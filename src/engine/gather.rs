@@ -23,7 +23,7 @@ const MISSING_READS_MAX: usize = 500;
 const READ_FAILURES_MAX: u32 = 3;
 
 /// Due items looked at in one pass; the rest follows in the next.
-const DUE_MAX: u32 = 1_000;
+pub(super) const DUE_MAX: u32 = 1_000;
 
 /// Due items of a side from which on a listing is considered in place of direct reads: a page or more of them.
 const LISTED_WHEN_DUE_MIN: usize = 100;
@@ -77,6 +77,8 @@ struct Gathering<'a> {
     present: BySide<Bits>,
     mode: BySide<Mode>,
     dues: BTreeMap<ItemKey, Due>,
+    /// Those among them that were rung for and have not failed: they may have moved, and that is all there is to it.
+    heard: BTreeSet<ItemKey>,
     parked: BTreeSet<ItemKey>,
     /// Linked items kept as a listing showed them, which may be behind.
     listed: BTreeSet<ItemKey>,
@@ -95,10 +97,12 @@ struct Gathering<'a> {
 }
 
 impl Engine {
-    /// The first four steps of a pass. `alive` is called for every page and every direct read.
+    /// The first four steps of a pass. `heard` is what was rung for; `alive` is called for every page and every
+    /// direct read.
     pub(super) fn observe_and_plan(
         &self,
         wake: &Wake,
+        heard: &[Due],
         alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
     ) -> Result<Planned, EngineError> {
         let now = self.clock.now();
@@ -112,6 +116,7 @@ impl Engine {
             present: BySide::default(),
             mode: BySide { tracker: Mode::Named, forge: Mode::Named },
             dues: BTreeMap::new(),
+            heard: heard.iter().filter(|due| due.attempts == 0).map(|due| due.item.clone()).collect(),
             parked: self.parked_keys()?,
             listed: BTreeSet::new(),
             read_failures: BySide::default(),
@@ -135,6 +140,14 @@ impl Gathering<'_> {
         alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let engine = self.engine;
+        if let Wake::Overtake(dues) = wake {
+            for due in dues {
+                alive(0)?;
+                self.dues.insert(due.item.clone(), due.clone());
+                self.visit(&due.item)?;
+            }
+            return Ok(());
+        }
         let far = Timestamp::MAX;
         for due in engine.store.due(&engine.route, far, DUE_MAX)? {
             self.dues.insert(due.item.clone(), due);
@@ -160,7 +173,7 @@ impl Gathering<'_> {
                 }
                 self.before_creating(&cursors, alive)?;
             }
-            Wake::Retry => {}
+            Wake::Retry | Wake::Overtake(_) => {}
         }
         let ripe: Vec<ItemKey> =
             self.dues.values().filter(|due| due.not_before <= self.now).map(|due| due.item.clone()).collect();
@@ -351,11 +364,16 @@ impl Gathering<'_> {
     fn linked(&mut self, side: Side, brief: &Brief, item: Item) -> bool {
         self.present[side].set(brief.id);
         let print = fingerprint(&item, &self.engine.rules.policy);
-        if brief.seen[side].as_ref() == Some(&print) && !self.dues.contains_key(&item.key) {
+        if brief.seen[side].as_ref() == Some(&print) && !self.insists(&item.key) {
             return false;
         }
         self.pairs.entry(brief.id).or_default()[side] = Some(Sight::Shown(Box::new(item)));
         true
+    }
+
+    /// Whether an item is due for more than having perhaps moved, so that its pair is read in full.
+    fn insists(&self, key: &ItemKey) -> bool {
+        self.dues.contains_key(key) && !self.heard.contains(key)
     }
 
     /// Keeps an unlinked item if it may get a partner or claims one.

@@ -4,6 +4,7 @@
 //! which its `MultiConnection` does not allow.
 
 use std::fmt;
+use std::time::Duration;
 
 use diesel::SqliteConnection;
 use diesel::prelude::*;
@@ -12,7 +13,11 @@ use tempfile::TempDir;
 
 use super::error::{Fault, StoreError};
 use super::postgres::{PostgresConnection, PostgresManager};
-use super::sqlite::SqliteManager;
+use super::sqlite::{self, SqliteManager};
+
+/// How long the database may keep somebody waiting who waits for our answer: both providers give up on a delivery
+/// after 10 s, and a refusal must still reach them.
+const SOON: Duration = Duration::from_secs(3);
 
 /// Where the rows are.
 pub(super) enum Backend {
@@ -78,6 +83,24 @@ impl Backend {
         doing: impl fmt::Display,
         body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
+        self.write_within(None, doing, body)
+    }
+
+    /// The same for whom somebody waits: a database that is locked is an error after [`SOON`].
+    pub(super) fn write_soon<T>(
+        &self,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.write_within(Some(SOON), doing, body)
+    }
+
+    fn write_within<T>(
+        &self,
+        limit: Option<Duration>,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
         // Kept aside: on a full disk SQLite rolls back by itself, and diesel then speaks only of its own roll-back
         // that found nothing to do.
         let mut cause = None;
@@ -87,12 +110,19 @@ impl Backend {
         };
         let done = match self {
             Self::Sqlite { write, .. } => {
-                let mut guard = take(write, &doing)?;
+                let mut guard = take_within(write, limit, &doing)?;
                 let conn: &mut SqliteConnection = &mut guard;
-                conn.immediate_transaction(|conn| body(&mut Conn::Sqlite(conn)).map_err(&mut keep))
+                if let Some(limit) = limit {
+                    sqlite::wait_for_others(conn, limit).map_err(|error| Fault::from(error).tell(&doing))?;
+                }
+                let done = conn.immediate_transaction(|conn| body(&mut Conn::Sqlite(conn)).map_err(&mut keep));
+                if limit.is_some() {
+                    sqlite::wait_for_others(conn, sqlite::BUSY).map_err(|error| Fault::from(error).tell(&doing))?;
+                }
+                done
             }
             Self::Postgres(pool) => {
-                let mut guard = take(pool, &doing)?;
+                let mut guard = take_within(pool, limit, &doing)?;
                 let conn: &mut PostgresConnection = &mut guard;
                 conn.transaction(|conn| body(&mut Conn::Postgres(conn)).map_err(&mut keep))
             }
@@ -103,7 +133,17 @@ impl Backend {
 
 /// Takes a connection from a pool, waiting at most as long as the pool was told.
 fn take<M: ManageConnection>(pool: &Pool<M>, doing: &dyn fmt::Display) -> Result<PooledConnection<M>, StoreError> {
-    pool.get().map_err(|error| {
+    take_within(pool, None, doing)
+}
+
+/// The same, waiting no longer than `limit` if there is one.
+fn take_within<M: ManageConnection>(
+    pool: &Pool<M>,
+    limit: Option<Duration>,
+    doing: &dyn fmt::Display,
+) -> Result<PooledConnection<M>, StoreError> {
+    let taken = limit.map_or_else(|| pool.get(), |limit| pool.get_timeout(limit));
+    taken.map_err(|error| {
         let (doing, why) = (doing.to_string(), error.to_string());
         // r2d2 appends the last error of connecting, if there was one; otherwise all connections were in use.
         if why == "timed out waiting for connection" {

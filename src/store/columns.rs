@@ -92,7 +92,13 @@ pub(super) fn side(what: impl fmt::Display, text: &str) -> Result<Side, Fault> {
     one_of(what, Side::BOTH, Side::as_str, text)
 }
 
-fn one_of<T: Copy, const N: usize>(
+/// A side by the name of its service, as read.
+pub(super) fn service(what: impl fmt::Display, text: &str) -> Result<Side, Fault> {
+    one_of(what, Side::BOTH, Side::service, text)
+}
+
+/// One of a few words, as read.
+pub(super) fn one_of<T: Copy, const N: usize>(
     what: impl fmt::Display,
     all: [T; N],
     word: impl Fn(T) -> &'static str,

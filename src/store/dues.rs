@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use diesel::upsert::excluded;
 
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::due;
-use super::{Due, NewDue, Store, StoreError, columns, leases};
+use super::{Due, Lease, NewDue, Store, StoreError, columns, leases};
 use crate::model::{ItemKey, RouteName, Timestamp};
 
 /// Rows or keys in one statement.
@@ -27,11 +28,13 @@ struct DueRow {
     last_error: Option<String>,
     parked_at: Option<i64>,
     since: i64,
+    rung: i64,
+    request: Option<String>,
 }
 
 impl DueRow {
     fn due(self) -> Result<Due, Fault> {
-        let Self { id, route, item, reason, not_before, attempts, last_error, parked_at, since } = self;
+        let Self { id, route, item, reason, not_before, attempts, last_error, parked_at, since, rung, request } = self;
         let what = format_args!("due item {id}");
         Ok(Due {
             id,
@@ -43,6 +46,8 @@ impl DueRow {
             last_error,
             parked_at: columns::moment_if(what, parked_at)?,
             since: columns::moment(what, since)?,
+            rung: rung != 0,
+            request,
         })
     }
 }
@@ -86,15 +91,92 @@ impl Store {
         })
     }
 
-    /// Makes items due, for triggers and operators: needs no lease. See [`NewDue`] for one that is due already; a
-    /// parked one stays parked, with what it was parked for.
+    /// Rings for items: makes them due for a trigger or an operator, in the name of `request`. Needs no lease.
+    ///
+    /// See [`NewDue`] for one that is due already; a parked one stays parked, with what it was parked for, and one that
+    /// failed keeps its wait. What is rung stays due until a pass has taken it up ([`Store::take_up`]) and only then
+    /// cleared it, so that a wake-up that comes during a visit is not lost with it.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn make_due(&self, route: &RouteName, dues: &[NewDue], now: Timestamp) -> Result<(), StoreError> {
+    pub fn ring(
+        &self,
+        route: &RouteName,
+        dues: &[NewDue],
+        request: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.backend.write(format_args!("route {route}: making {} items due", dues.len()), |conn| {
             leases::queue(conn, route)?;
-            add(conn, route, dues, &BTreeMap::new(), now)
+            add(conn, route, dues, &BTreeMap::new(), Some(Rung { request }), now)
+        })
+    }
+
+    /// The items of a route that were rung for, may be visited at `now` and were not taken up, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn rung(&self, route: &RouteName, now: Timestamp, limit: u32) -> Result<Vec<Due>, StoreError> {
+        self.backend.read(format_args!("route {route}: reading what was rung for"), |conn| {
+            let rows: Vec<DueRow> = on!(conn, |c| due::table
+                .select(DueRow::as_select())
+                .filter(due::route.eq(route.as_str()))
+                .filter(due::rung.eq(1))
+                .filter(due::parked_at.is_null())
+                .filter(due::not_before.le(columns::millis(now)))
+                .order(due::id)
+                .limit(i64::from(limit))
+                .load(c))?;
+            into_dues(rows)
+        })
+    }
+
+    /// Takes rung items up, before they are read: whoever rings from now on rings anew. Answers those among them
+    /// that nobody else took up meanwhile. They stay due until they are cleared.
+    ///
+    /// # Errors
+    /// `LostLease` when the lease is no longer ours, and when the database fails.
+    pub fn take_up(&self, lease: &Lease, dues: Vec<Due>) -> Result<Vec<Due>, StoreError> {
+        let route = &lease.route;
+        if dues.is_empty() {
+            return Ok(dues);
+        }
+        let ids: Vec<i64> = dues.iter().map(|due| due.id).collect();
+        let taken: BTreeSet<i64> =
+            self.backend.write(format_args!("route {route}: taking up {} items", ids.len()), |conn| {
+                leases::fence(conn, lease)?;
+                let mut taken = BTreeSet::new();
+                for ids in ids.chunks(CHUNK) {
+                    let rows: Vec<i64> =
+                        on!(conn, |c| diesel::update(due::table.filter(due::id.eq_any(ids)).filter(due::rung.eq(1)))
+                            .set(due::rung.eq(0))
+                            .returning(due::id)
+                            .get_results(c))?;
+                    taken.extend(rows);
+                }
+                Ok(taken)
+            })?;
+        Ok(dues.into_iter().filter(|due| taken.contains(&due.id)).collect())
+    }
+
+    /// What is due of these items on a route, parked or not, in the order of the rows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn dues_of(&self, route: &RouteName, items: &[ItemKey]) -> Result<Vec<Due>, StoreError> {
+        let keys: BTreeSet<String> = items.iter().map(columns::key).collect();
+        let keys: Vec<String> = keys.into_iter().collect();
+        self.backend.read(format_args!("route {route}: looking which of {} items are due", items.len()), |conn| {
+            let mut rows: Vec<DueRow> = Vec::new();
+            for keys in keys.chunks(CHUNK) {
+                rows.extend::<Vec<DueRow>>(on!(conn, |c| due::table
+                    .select(DueRow::as_select())
+                    .filter(due::route.eq(route.as_str()))
+                    .filter(due::item_key.eq_any(keys))
+                    .load(c))?);
+            }
+            rows.sort_unstable_by_key(|row| row.id);
+            into_dues(rows)
         })
     }
 
@@ -201,9 +283,18 @@ struct DueInsert<'a> {
     last_error: Option<String>,
     parked_at: Option<i64>,
     since: i64,
+    rung: i64,
+    request: Option<String>,
+}
+
+/// That a trigger or an operator asks for items, and in the name of which request.
+#[derive(Clone, Copy)]
+pub(super) struct Rung<'a> {
+    pub(super) request: Option<&'a str>,
 }
 
 /// Clears `cleared`, then makes `dues` due. An item in both is due anew, but keeps the time since when it waits.
+/// What was rung for and not taken up is not cleared: it may have moved after it was looked at.
 pub(super) fn replace(
     conn: &mut Conn<'_>,
     route: &RouteName,
@@ -225,19 +316,20 @@ pub(super) fn replace(
     }
     for keys in keys.chunks(CHUNK) {
         on!(conn, |c| diesel::delete(
-            due::table.filter(due::route.eq(route.as_str())).filter(due::item_key.eq_any(keys))
+            due::table.filter(due::route.eq(route.as_str())).filter(due::item_key.eq_any(keys)).filter(due::rung.eq(0))
         )
         .execute(c))?;
     }
-    add(conn, route, dues, &since, now)
+    add(conn, route, dues, &since, None, now)
 }
 
 /// Makes items due; `since` says since when some of them wait.
-fn add(
+pub(super) fn add(
     conn: &mut Conn<'_>,
     route: &RouteName,
     dues: &[NewDue],
     since: &BTreeMap<String, i64>,
+    rung: Option<Rung<'_>>,
     now: Timestamp,
 ) -> Result<(), Fault> {
     let now = columns::millis(now);
@@ -256,6 +348,8 @@ fn add(
             last_error: last_error.as_deref().map(columns::clean),
             parked_at: parked.then_some(now),
             since: since.get(&key).copied().unwrap_or(now),
+            rung: i64::from(rung.is_some() && !parked),
+            request: rung.and_then(|rung| rung.request).map(columns::clean),
         };
         if let Some(before) = rows.remove(&key) {
             row.not_before = row.not_before.min(before.not_before);
@@ -281,11 +375,20 @@ fn add(
                 .do_update()
                 .set((
                     due::reason.eq(unless_parked!(due::reason)),
+                    // A ring does not cut short the wait of one that failed: its provider may be down or busy.
                     due::not_before.eq(case_when(
-                        excluded(due::not_before).lt(due::not_before),
+                        excluded(due::not_before)
+                            .lt(due::not_before)
+                            .and(excluded(due::rung).eq(0).or(due::attempts.eq(0))),
                         excluded(due::not_before),
                     )
                     .otherwise(due::not_before)),
+                    // A parked one waits for a person, not for a pass.
+                    due::rung.eq(case_when(due::parked_at.is_not_null().or(excluded(due::parked_at).is_not_null()), 0_i64.into_sql::<BigInt>())
+                        .when(excluded(due::rung).gt(due::rung), excluded(due::rung))
+                        .otherwise(due::rung)),
+                    due::request
+                        .eq(case_when(excluded(due::request).is_null(), due::request).otherwise(excluded(due::request))),
                     due::attempts.eq(case_when(excluded(due::attempts).gt(due::attempts), excluded(due::attempts))
                         .otherwise(due::attempts)),
                     due::last_error.eq(case_when(excluded(due::last_error).is_null(), due::last_error)

@@ -1,6 +1,7 @@
 //! Links and tombstones looked up: which task belongs with which issue, and which never shall again.
 
 mod change;
+mod find;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,8 @@ use super::error::Fault;
 use super::schema::{links, tombstones};
 use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, columns};
 use crate::model::{BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid};
+
+pub use find::LinkFilter;
 
 pub(super) use change::{insert, remember, remove, rename, update};
 
@@ -400,6 +403,12 @@ pub(super) struct Claim {
     link: Option<LinkId>,
     task: TaskGid,
     issue: IssueRef,
+}
+
+/// The link that holds an item and is not retired, of whatever route.
+pub(super) fn live_link(conn: &mut Conn<'_>, key: &ItemKey) -> Result<Option<Link>, Fault> {
+    let links = into_links(links_of(conn, key)?)?;
+    Ok(links.into_iter().find(|link| link.status != LinkStatus::Retired))
 }
 
 /// All links that hold an item.

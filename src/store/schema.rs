@@ -64,6 +64,98 @@ diesel::table! {
         last_error -> Nullable<Text>,
         parked_at -> Nullable<BigInt>,
         since -> BigInt,
+        rung -> BigInt,
+        request -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    deliveries (id) {
+        id -> BigInt,
+        provider -> Text,
+        key -> Text,
+        hook -> Nullable<BigInt>,
+        event -> Text,
+        origin -> Text,
+        verdict -> Text,
+        note -> Nullable<Text>,
+        request -> Text,
+        received_at -> BigInt,
+        repeats -> BigInt,
+        replayed_at -> Nullable<BigInt>,
+        headers -> Text,
+        body -> Binary,
+    }
+}
+
+diesel::table! {
+    touched (delivery, route, item_key) {
+        delivery -> BigInt,
+        route -> Text,
+        item -> Text,
+        item_key -> Text,
+    }
+}
+
+diesel::table! {
+    refusals (provider, reason) {
+        provider -> Text,
+        reason -> Text,
+        count -> BigInt,
+        first_at -> BigInt,
+        last_at -> BigInt,
+        last_from -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    hooks (id) {
+        id -> BigInt,
+        provider -> Text,
+        resource -> Text,
+        remote -> Nullable<Text>,
+        token_hash -> Text,
+        target -> Text,
+        secret -> Nullable<Text>,
+        former_secret -> Nullable<Text>,
+        former_until -> Nullable<BigInt>,
+        state -> Text,
+        pending_until -> BigInt,
+        made_at -> BigInt,
+        heard_at -> Nullable<BigInt>,
+        checked_at -> Nullable<BigInt>,
+        trouble -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    notices (id) {
+        id -> BigInt,
+        route -> Text,
+        key -> Text,
+        task -> Text,
+        issue -> Text,
+        text -> Text,
+        cause -> Text,
+        state -> Text,
+        at -> BigInt,
+        tried_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    calls (id) {
+        id -> BigInt,
+        key -> Nullable<Text>,
+        request -> Text,
+        at -> BigInt,
+        actor -> Text,
+        method -> Text,
+        path -> Text,
+        reason -> Text,
+        digest -> Text,
+        status -> Nullable<BigInt>,
+        answer -> Nullable<Text>,
     }
 }
 
@@ -141,3 +233,5 @@ diesel::table! {
         version -> Text,
     }
 }
+
+diesel::allow_tables_to_appear_in_same_query!(deliveries, touched);

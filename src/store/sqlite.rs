@@ -20,7 +20,7 @@ use super::error::{DAMAGED, Fault, StoreError, says};
 use super::migrate;
 
 /// How long a statement waits for another process's transaction. Ours last milliseconds, so this is a hang.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// How long a thread waits for the one writer, or for a reader, of its own process.
 const TURN: Duration = Duration::from_secs(30);
@@ -137,12 +137,17 @@ fn uri(path: &Path, mode: &str) -> String {
 /// One connection, set up.
 fn connect(uri: &str, busy: Duration, reads_only: bool) -> Result<SqliteConnection, Unusable> {
     let mut conn = SqliteConnection::establish(uri).map_err(Unusable::Connection)?;
-    conn.batch_execute(&format!("PRAGMA busy_timeout = {};", busy.as_millis()))?;
+    wait_for_others(&mut conn, busy)?;
     conn.batch_execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
     if reads_only {
         conn.batch_execute("PRAGMA query_only = ON;")?;
     }
     Ok(conn)
+}
+
+/// Sets how long the statements that follow wait for other processes. Costs no input or output.
+pub(super) fn wait_for_others(conn: &mut SqliteConnection, limit: Duration) -> QueryResult<()> {
+    conn.batch_execute(&format!("PRAGMA busy_timeout = {};", limit.as_millis()))
 }
 
 #[derive(QueryableByName)]

@@ -11,12 +11,16 @@ use crate::clock::lock;
 pub enum Ring {
     /// An operator asks for a pass now (SIGUSR1).
     Forced,
+    /// A delivery made items due: somebody waits.
+    Heard,
     /// The schedule says: look at everything.
     Sweep,
     /// The schedule says: look at what moved. Also rung once at the start and after a reload.
     Poll,
     /// The schedule says: visit what is due again.
     Retry,
+    /// The schedule says: look after the hooks. Also rung once at the start and after a reload.
+    Hooks,
 }
 
 /// Rung from anywhere, heard by one worker. Clones are the same bell.

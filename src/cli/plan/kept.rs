@@ -70,7 +70,7 @@ pub fn write(file: &Path, wake: &Wake, made_at: Timestamp, plan: &Plan) -> Resul
             Wake::Poll { belt } => Looked::Moved { belt: *belt },
             Wake::Sweep => Looked::Everything,
             Wake::Visit(items) => Looked::Items { items: items.clone() },
-            Wake::Retry => Looked::Due,
+            Wake::Retry | Wake::Overtake(_) => Looked::Due,
         },
         made_at,
         hash: plan.hash(),

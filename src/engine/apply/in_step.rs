@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Failure, Hands, keys};
+use crate::engine::lag::LAGS;
 use crate::model::{
     BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
     Waiting,
@@ -73,7 +74,7 @@ impl Hands<'_, '_> {
                 self.reread(write, pair)?;
             }
         }
-        let anew = match self.decide_anew(pair)? {
+        let mut anew = match self.decide_anew(pair)? {
             None => return Ok(None),
             Some(anew) => anew,
         };
@@ -95,6 +96,9 @@ impl Hands<'_, '_> {
             return Ok(self.decide_anew(pair)?.map(Box::new));
         }
         let mut items: BySide<Option<Item>> = BySide::default();
+        let fresh = fresh.clone();
+        // The plan may know more of the cause than the items show.
+        anew.cause.clone_from(&repair.cause);
         for side in Side::BOTH {
             let Some(write) = &fresh[side] else { continue };
             let item = self.write(&anew, pair, write)?;
@@ -172,6 +176,13 @@ impl Hands<'_, '_> {
             _ => None,
         };
         pair.sight[side] = self.look(&write.item)?;
+        if let Sight::Shown(item) = &pair.sight[side]
+            && self.engine.lags(&pair.link, item, self.engine.clock.now())
+        {
+            let doing = format!("reading {} again", write.item);
+            let error = ProviderError::Unreachable { doing, why: LAGS.to_owned(), maybe_done: false };
+            return Err(Failure::Item(write.item.clone(), error));
+        }
         Ok(match (&pair.sight[side], before) {
             (Sight::Shown(item), Some((content, footer))) => item.content == content && item.footer == footer,
             _ => false,

@@ -1,12 +1,21 @@
 //! Pairs and plans what was observed, and says what of the dues is done with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{Gathering, Mode, PARKED};
+use crate::clock::earlier;
+use crate::engine::lag::LAGS;
 use crate::engine::{EngineError, Planned};
-use crate::model::{BySide, ItemKey, LinkId, LinkStatus, Side};
-use crate::reconcile::{PairPlan, PairSeen, Sight, Skip, plan_pair, plan_strangers};
+use crate::model::{BySide, Field, FieldChange, ItemKey, Link, LinkId, LinkStatus, Side, Status};
+use crate::reconcile::{Action, PairPlan, PairSeen, Repair, Sight, Skip, plan_pair, plan_strangers};
 use crate::store::LinkChange;
+
+/// How a merge's notice is called by its key.
+const MERGED: &str = "merged ";
+
+/// How long before its closing is seen a merge may have closed an issue: deliveries may be minutes late, polls more.
+const MERGE_WINDOW: Duration = Duration::from_secs(3_600);
 
 impl Gathering<'_> {
     /// Pairs and plans what was observed.
@@ -31,7 +40,7 @@ impl Gathering<'_> {
                     self.plan.skip(Skip { item: keys[side].clone(), why: PARKED.to_owned() });
                     continue;
                 }
-                let due = Side::BOTH.into_iter().any(|side| self.dues.contains_key(&keys[side]));
+                let due = Side::BOTH.into_iter().any(|side| self.insists(&keys[side]));
                 let inferable =
                     link.status == LinkStatus::Active && link.base.is_some() && link.waiting.is_empty() && !due;
                 for side in Side::BOTH {
@@ -89,6 +98,18 @@ impl Gathering<'_> {
             if !behind.is_empty() {
                 planned = plan_pair(&pair, &self.engine.rules, self.now);
             }
+            let lags = Side::BOTH.into_iter().find(|side| match &pair.sight[*side] {
+                Sight::Shown(item) => self.engine.lags(&pair.link, item, self.now),
+                _ => false,
+            });
+            if let (Some(side), PairPlan::Repair(repair)) = (lags, &planned)
+                && repair.writes()
+            {
+                let key = pair.link.key(side);
+                self.again(&pair.link.key(Side::Tracker), &key, &format!("{key}: {LAGS}"))?;
+                self.plan.skip(Skip { item: key, why: LAGS.to_owned() });
+                return Ok(());
+            }
         }
         let link = &pair.link;
         match planned {
@@ -99,7 +120,8 @@ impl Gathering<'_> {
                     self.closing.change.push((link.id, LinkChange { seen: Some(seen), ..LinkChange::default() }));
                 }
             }
-            PairPlan::Repair(repair) => {
+            PairPlan::Repair(mut repair) => {
+                self.name_the_merge(&mut repair, link)?;
                 self.plan.repairs.push(*repair);
                 pairs.insert(link.id, pair);
             }
@@ -115,6 +137,23 @@ impl Gathering<'_> {
                 }
                 self.plan.skip(skip);
             }
+        }
+        Ok(())
+    }
+
+    /// A task that is completed because a merge closed its issue: the history names the pull request.
+    fn name_the_merge(&self, repair: &mut Repair, link: &Link) -> Result<(), EngineError> {
+        let Action::Update { writes, .. } = &mut repair.action else { return Ok(()) };
+        let Some(write) = &mut writes.tracker else { return Ok(()) };
+        let done = |change: &&mut FieldChange| {
+            change.field == Field::Status && change.after == serde_json::json!(Status::Done)
+        };
+        let Some(change) = write.fields.iter_mut().find(done) else { return Ok(()) };
+        let from = earlier(self.now, MERGE_WINDOW);
+        let told = self.engine.store.notice_causes(&self.engine.route, &link.issue, from)?;
+        if let Some((_, cause)) = told.into_iter().find(|(key, _)| key.starts_with(MERGED)) {
+            repair.cause = format!("{}; {cause}", repair.cause);
+            change.why = repair.cause.clone();
         }
         Ok(())
     }

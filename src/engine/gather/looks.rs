@@ -37,7 +37,7 @@ impl Gathering<'_> {
     /// Reads an item and, when it is linked, its partner too: nothing is inferred from a cursor.
     pub(super) fn visit(&mut self, key: &ItemKey) -> Result<(), EngineError> {
         let engine = self.engine;
-        let due = self.dues.contains_key(key);
+        let due = self.insists(key);
         let brief = by_item(key.side(), engine.store.briefs(&engine.route, std::slice::from_ref(key))?).remove(key);
         let Some(brief) = brief else { return self.read(key).map(|_| ()) };
         let known = self.pairs.entry(brief.id).or_default()[key.side()].is_some();

@@ -136,7 +136,7 @@ fn a_dropped_item_is_in_the_history_with_the_reason_and_what_was_wrong() {
         last_error: Some("refused with status 422".to_owned()),
         parked: true,
     };
-    world.engine.store.make_due(&world.engine.route, &[due], now).expect("the store");
+    world.engine.store.ring(&world.engine.route, &[due], None, now).expect("the store");
     let parked = world.engine.store.parked(None).expect("the store");
     world.engine.drop_parked(&parked, "a test task", &PassOptions::default()).expect("a pass");
     assert!(world.engine.store.parked(None).expect("the store").is_empty());

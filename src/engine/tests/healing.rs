@@ -49,7 +49,7 @@ impl World {
             last_error: None,
             parked: false,
         };
-        self.engine.store.make_due(&self.engine.route, &[due], self.clock.now()).expect("the store");
+        self.engine.store.ring(&self.engine.route, &[due], None, self.clock.now()).expect("the store");
     }
 }
 

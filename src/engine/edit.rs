@@ -1,0 +1,233 @@
+//! Edit: an operator's closing or reopening of a pair, on both sides at once.
+//!
+//! Both items are read before either is written. What a write replaces is in the history (kind `close` or `reopen`)
+//! before it leaves. A side that stands so already is left alone. The new status becomes what both agree on, so that
+//! the next pass plans nothing; whatever else differs on the pair is left to that pass.
+//!
+//! The route's policy decides what passes do by themselves; here a person asked, so both sides are written also where
+//! the status is `off` or one side owns it, and the brakes do not count.
+
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
+use crate::model::{BySide, Change, Content, Field, FieldChange, Item, Link, LinkId, LinkStatus, Place, Side, Status};
+use crate::provider::ProviderError;
+use crate::reconcile::{PairPlan, PairSeen, Sight, plan_pair, view};
+use crate::store::{LinkChange, NewDue, NewEntry, Record};
+
+/// What became of one side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "what")]
+pub enum Handling {
+    /// It was written.
+    Written,
+    /// It stood so already.
+    Already,
+    /// It was not tried, because the pair or its partner stood in the way.
+    Untried,
+    /// The provider did not do it.
+    Failed {
+        /// What it said.
+        why: String,
+    },
+}
+
+/// What an edit came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Edited {
+    /// The pass in which it was done.
+    pub report: Report,
+    /// What became of each side.
+    pub sides: BySide<Handling>,
+    /// Why nothing was written, when the pair is not one to write to.
+    pub left: Option<String>,
+}
+
+impl Engine {
+    /// Gives both items of a pair this status: `Open` reopens, anything else closes what is open.
+    ///
+    /// # Errors
+    /// As a pass. A provider that fails at a write is told in [`Edited::sides`].
+    pub fn edit_status(
+        &self,
+        link: LinkId,
+        status: Status,
+        reason: &str,
+        options: &PassOptions,
+    ) -> Result<Edited, EngineError> {
+        let mut sides = BySide { tracker: Handling::Untried, forge: Handling::Untried };
+        let mut left = None;
+        let kind = if status == Status::Open { "reopen" } else { "close" };
+        let report = self.led(kind, options, &mut |watch, report| {
+            let (link, items) = match self.both(link)? {
+                Ok(both) => both,
+                Err(why) => {
+                    report.messages.insert(0, why.clone());
+                    left = Some(why);
+                    return Ok(Ended::Refused);
+                }
+            };
+            self.put_status(watch, report, &link, items, status, reason, &mut sides)
+        })?;
+        Ok(Edited { report, sides, left })
+    }
+
+    /// The pair as it is now, both items read; or what keeps it from being written to.
+    #[allow(clippy::type_complexity, reason = "an inner answer and an outer failure, used in one place")]
+    fn both(&self, id: LinkId) -> Result<Result<(Link, BySide<Item>), String>, EngineError> {
+        let Some(link) = self.store.link(id)?.filter(|link| link.route == self.route) else {
+            return Ok(Err(format!("somebody let go of the pair on route {} meanwhile", self.route)));
+        };
+        if link.status != LinkStatus::Active {
+            return Ok(Err(format!("the pair is {}: nothing is written to it", link.status)));
+        }
+        let mut items: BySide<Option<Item>> = BySide::default();
+        for side in Side::BOTH {
+            let key = link.key(side);
+            let why = match self.sight(&key)? {
+                Sight::Shown(item) if item.place == Place::Here => {
+                    items[side] = Some(*item);
+                    continue;
+                }
+                Sight::Shown(_) => "is no longer in the route".to_owned(),
+                Sight::Absent => "was deleted; the next pass retires its partner".to_owned(),
+                Sight::Moved(to) => format!("was moved to {to}"),
+                Sight::Unseen(why) => {
+                    let doing = format!("reading {key}");
+                    let error = ProviderError::Unreachable { doing, why, maybe_done: false };
+                    return Err(EngineError::Provider { side, error });
+                }
+                Sight::Unmoved => "was not read".to_owned(),
+            };
+            return Ok(Err(format!("{key} {why}; nothing was written")));
+        }
+        Ok(match items {
+            BySide { tracker: Some(tracker), forge: Some(forge) } => Ok((link, BySide { tracker, forge })),
+            _ => Err("one of the items could not be read".to_owned()),
+        })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one step, used in one place")]
+    fn put_status(
+        &self,
+        watch: &mut Watch<'_>,
+        report: &mut Report,
+        link: &Link,
+        mut items: BySide<Item>,
+        status: Status,
+        reason: &str,
+        sides: &mut BySide<Handling>,
+    ) -> Result<Ended, EngineError> {
+        let entry = |kind: &str, side: Side, pass, changes, cause: String| NewEntry {
+            at: self.clock.now(),
+            pass,
+            link: Some(link.id),
+            kind: kind.to_owned(),
+            item: link.key(side),
+            partner: Some(link.key(side.opposite())),
+            changes,
+            cause,
+            actor: self.actor.clone(),
+        };
+        for side in Side::BOTH {
+            let before = items[side].content.status;
+            if (before == Status::Open) == (status == Status::Open) {
+                sides[side] = Handling::Already;
+                continue;
+            }
+            watch.renew()?;
+            let after = Content { status, ..items[side].content.clone() };
+            let after = view(side, &after, &self.rules.people).status;
+            let change = FieldChange {
+                field: Field::Status,
+                before: json!(before),
+                after: json!(after),
+                why: reason.to_owned(),
+            };
+            let ahead = entry(report.kind, side, report.pass, vec![change], reason.to_owned());
+            self.store.record(watch.lease, &Record { history: vec![ahead], ..Record::default() }, self.clock.now())?;
+            let change = Change { status: Some(after), ..Change::default() };
+            match self.providers[side].update(&items[side], &change) {
+                Ok(item) if item.content.status == after => {
+                    log::info!("pass {}: {} is now {after}: {}", report.pass, item.key, report.kind);
+                    items[side] = item;
+                    sides[side] = Handling::Written;
+                    report.counts.updated += 1;
+                }
+                answer => {
+                    let (kind, why, maybe) = match answer {
+                        Ok(item) => {
+                            let why = format!(
+                                "{} accepted the change but {} still is {}; the token may lack the right to set it",
+                                side.service(),
+                                item.key,
+                                item.content.status
+                            );
+                            ("failed", why, true)
+                        }
+                        Err(error) => {
+                            let kind = if error.maybe_done() { "unanswered" } else { "failed" };
+                            (kind, error.to_string(), error.maybe_done())
+                        }
+                    };
+                    let wrote = Side::BOTH.into_iter().any(|side| sides[side] == Handling::Written);
+                    let record = Record {
+                        history: vec![entry(kind, side, report.pass, Vec::new(), why.clone())],
+                        // One half is done, or may be: the next pass looks, and brings the other after it.
+                        due: if wrote || maybe { self.looked_at(link, reason) } else { Vec::new() },
+                        ..Record::default()
+                    };
+                    self.store.record(watch.lease, &record, self.clock.now())?;
+                    report.messages.insert(0, why.clone());
+                    sides[side] = Handling::Failed { why };
+                    report.counts.again += 1;
+                    return Ok(Ended::Failed);
+                }
+            }
+        }
+        let settled = self.agree(watch, link, &items, reason)?;
+        Ok(if settled { Ended::Settled } else { Ended::Drift })
+    }
+
+    /// What both now agree on. Answers whether the pair is in step with that.
+    fn agree(&self, watch: &Watch<'_>, link: &Link, items: &BySide<Item>, reason: &str) -> Result<bool, EngineError> {
+        let mut agreed = link.clone();
+        if let Some(base) = &mut agreed.base {
+            // The forge's word is the richer one: it tells done from dropped.
+            base.status = items.forge.content.status;
+        }
+        agreed.waiting.remove(&Field::Status);
+        let sight = BySide::from_fn(|side| Sight::Shown(Box::new(items[side].clone())));
+        let plan = plan_pair(&PairSeen { link: agreed.clone(), sight }, &self.rules, self.clock.now());
+        let (seen, settled) = match plan {
+            PairPlan::Settled { seen } => {
+                (BySide::from_fn(|side| seen[side].clone().or_else(|| link.seen[side].clone())), true)
+            }
+            // Something else moved: it must not be taken for seen.
+            PairPlan::Repair(_) | PairPlan::Ask(_) | PairPlan::Skip(_) => (BySide::default(), false),
+        };
+        let change =
+            LinkChange { base: agreed.base, seen: Some(seen), waiting: Some(agreed.waiting), ..LinkChange::default() };
+        let due = if settled { Vec::new() } else { self.looked_at(link, reason) };
+        let record = Record { change: vec![(link.id, change)], due, ..Record::default() };
+        self.store.record(watch.lease, &record, self.clock.now())?;
+        Ok(settled)
+    }
+
+    /// Both items, due at once.
+    fn looked_at(&self, link: &Link, reason: &str) -> Vec<NewDue> {
+        let due = |side: Side| NewDue {
+            item: link.key(side),
+            reason: format!("it was edited by hand: {reason}"),
+            not_before: self.clock.now(),
+            attempts: 0,
+            last_error: None,
+            parked: false,
+        };
+        Side::BOTH.map(due).into()
+    }
+}

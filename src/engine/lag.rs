@@ -1,0 +1,31 @@
+//! Reads that lag behind: a copy of the service that does not show yet what was settled a moment ago.
+//!
+//! A webhook brings us back to an item within milliseconds of our own write, when a read may still be answered from a
+//! copy that lags (GitHub, reportedly by seconds, on a bad day more). Taken for an edit, the older state would be
+//! carried over to the other side and undo what a person had just written there.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::clock::since;
+use crate::model::{Item, Link, Side, Timestamp};
+use crate::reconcile::fingerprint;
+
+/// How long after a settlement an older state is not believed of a direct read. Later it is what it says: the
+/// services' clocks and ours may differ, and an edit must not be disbelieved for ever.
+const LAG_MAX: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Whether an item shows something else than when its pair was last settled, yet was not edited since.
+    pub(super) fn lags(&self, link: &Link, item: &Item, now: Timestamp) -> bool {
+        let side: Side = item.side();
+        // GitHub tells whole seconds: within the second of the settlement nothing can be said.
+        let settled = Timestamp::from_second(link.updated_at.as_second()).unwrap_or(link.updated_at);
+        since(link.updated_at, now) < LAG_MAX
+            && item.updated_at < settled
+            && link.seen[side].as_ref().is_some_and(|seen| *seen != fingerprint(item, &self.rules.policy))
+    }
+}
+
+/// What is said of an item that lags.
+pub(super) const LAGS: &str = "it is shown as it was before it was last brought in step";
