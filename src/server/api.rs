@@ -33,8 +33,8 @@ pub use fault::Code;
 use fault::Fault;
 use keys::Keys;
 use turned_away::TurnedAway;
-use ways::{Endpoint, Found};
 pub use ways::WAYS;
+use ways::{Endpoint, Found};
 
 /// The contract, as served at `/api/openapi.json`.
 pub const OPENAPI: &str = include_str!("openapi.json");

@@ -118,9 +118,10 @@ impl<'a> Query<'a> {
     pub(super) fn limit(&self) -> Result<u32, Fault> {
         let Some(text) = self.pairs.get("limit") else { return Ok(LIMIT) };
         let bounds: RangeInclusive<u32> = 1..=LIMIT_MAX;
-        text.parse().ok().filter(|limit| bounds.contains(limit)).ok_or_else(|| {
-            Fault::invalid(format!("limit: {} is no whole number from 1 to {LIMIT_MAX}", shown(text)))
-        })
+        text.parse()
+            .ok()
+            .filter(|limit| bounds.contains(limit))
+            .ok_or_else(|| Fault::invalid(format!("limit: {} is no whole number from 1 to {LIMIT_MAX}", shown(text))))
     }
 
     /// The row after which the page begins.
@@ -142,9 +143,10 @@ impl<'a> Query<'a> {
 /// A row number in a path or a query.
 pub(super) fn row(what: &str, text: &str) -> Result<i64, Fault> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|row| digits && *row > 0).ok_or_else(|| {
-        Fault::invalid(format!("{what}: {} is no whole number from 1 to {}", shown(text), i64::MAX))
-    })
+    text.parse()
+        .ok()
+        .filter(|row| digits && *row > 0)
+        .ok_or_else(|| Fault::invalid(format!("{what}: {} is no whole number from 1 to {}", shown(text), i64::MAX)))
 }
 
 /// The gid of a task in a path or a body.
@@ -222,9 +224,12 @@ pub(super) fn body<B: Body>(bytes: &[u8]) -> Result<(B, Said), Fault> {
     if bytes.is_empty() {
         return Err(Fault::invalid("the body is empty; send JSON such as {\"reason\": \"why\"}"));
     }
-    let body: B = serde_json::from_slice(bytes).map_err(|error| {
-        Fault::invalid(format!("the body is not as it must be: {}", cut(&error.to_string())))
-    })?;
+    // The reader would take a list for an object, value by value.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Fault::invalid("the body is not as it must be: expected an object such as {\"reason\": \"why\"}"));
+    }
+    let body: B = serde_json::from_slice(bytes)
+        .map_err(|error| Fault::invalid(format!("the body is not as it must be: {}", cut(&error.to_string()))))?;
     let (reason, who) = body.said();
     let reason = line("reason", reason, REASON_CHARS_MAX)?;
     let who = who.map(|who| line("who", who, WHO_CHARS_MAX)).transpose()?;

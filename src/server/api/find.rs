@@ -36,11 +36,7 @@ pub(super) fn link(works: &Workshop, task: &TaskGid) -> Result<Option<Link>, Fau
 }
 
 /// The route a task stands on: that of its pair, else the one whose project holds it, which Asana is asked.
-pub(super) fn route_of<'a>(
-    works: &'a Workshop,
-    task: &TaskGid,
-    named: Option<&RouteName>,
-) -> Result<&'a Route, Fault> {
+pub(super) fn route_of<'a>(works: &'a Workshop, task: &TaskGid, named: Option<&RouteName>) -> Result<&'a Route, Fault> {
     let key = ItemKey::Task(task.clone());
     if let Some(link) = works.store.link_of(&key)? {
         if named.is_some_and(|named| *named != link.route) {

@@ -189,4 +189,3 @@ pub(super) fn history(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
     let next = entries.last().filter(|_| more).map(|entry| query.next(entry.seq));
     Ok(Answer::json(200, &json!({ "entries": entries, "next": next })))
 }
-

@@ -9,7 +9,7 @@ use super::fault::{Code, Fault};
 use super::find::{self, Listener, about};
 use super::replay::replay;
 use super::ways::{Endpoint, Found};
-use super::Api;
+use super::{Api, BODY_BYTES_MAX};
 use crate::clock::since;
 use crate::engine::account::{log_pass, outline};
 use crate::engine::{Ended, EngineError, Handling, PassOptions, Report, Wake};
@@ -48,6 +48,9 @@ impl Api {
     /// Carries a writing call out, unless it was carried out before.
     pub(super) fn write(&self, works: &Workshop, found: &Found, request: &Request) -> Result<Answer, Fault> {
         let head = &request.head;
+        if request.body.len() > BODY_BYTES_MAX {
+            return Err(Fault::new(Code::TooLarge, format!("the body is larger than {BODY_BYTES_MAX} bytes")));
+        }
         ask::Query::new(head, &[])?;
         let key = ask::idempotency_key(head)?;
         let (asked, said) = understood(found, &request.body)?;
@@ -323,10 +326,8 @@ impl Call<'_> {
             None => Ok(()),
             Some(due) => {
                 let why = due.last_error.as_ref().unwrap_or(&due.reason);
-                let message = format!(
-                    "{} is parked: {why}; mend that, then POST /api/parked/{}/retry",
-                    due.item, due.id
-                );
+                let message =
+                    format!("{} is parked: {why}; mend that, then POST /api/parked/{}/retry", due.item, due.id);
                 Err(Fault::new(Code::Parked, message))
             }
         }
