@@ -11,7 +11,8 @@
 //! | `ASANA_PROJECT_GID`, `GITHUB_REPO` | one `[[route]]` |
 //! | `ASANA_BASE_URL`, `GITHUB_BASE_URL` | `[asana] base_url`, `[github] base_url` |
 //! | `DATABASE_URL`, `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE`, `PGSSLROOTCERT` | `[database]`; parts of the URL win over `PG*` |
-//! | `GITHUB_WEBHOOK_SECRET` | `[github] webhook_secret` |
+//! | `GITHUB_WEBHOOK_SECRET`, `GITHUB_WEBHOOK_SECRET_FORMER` | `[github] webhook_secret`, `webhook_secret_former` |
+//! | `EVENKEEL_SEAL_KEY` | `[webhooks] seal_key` |
 //! | `ADMIN_API_TOKEN`, `ADMIN_API_READ_TOKEN` | `[admin] token`, `[admin] read_token` |
 //! | `EVENKEEL_LOG_FORMAT` | `[log] format` |
 //!
@@ -27,6 +28,7 @@ mod routes;
 mod schedule;
 mod secret;
 mod section;
+mod webhooks;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,8 +41,9 @@ pub use database::{DatabaseUrl, PostgresTls, PostgresUrl};
 pub use faults::{ConfigErrors, Fault};
 pub use schedule::Schedule;
 pub use secret::{Secret, SourceFile, read_file};
+pub use webhooks::Webhooks;
 
-use faults::quote;
+use faults::{Report, quote};
 
 /// One route as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,8 +156,12 @@ pub struct Config {
     pub patience: Patience,
     /// How log lines look.
     pub log: LogFormat,
+    /// How hooks are kept and deliveries remembered.
+    pub webhooks: Webhooks,
     /// The secret of GitHub's webhooks.
     pub github_webhook_secret: Option<Secret>,
+    /// The one before it, good beside it while it is rotated.
+    pub github_webhook_secret_former: Option<Secret>,
     /// Who may use the admin API.
     pub admin: Admin,
     /// What works but should be looked at, such as a secret that every user may read; to be logged.

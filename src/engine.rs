@@ -23,6 +23,7 @@ mod remedy;
 #[cfg(test)]
 mod tests;
 mod undo;
+mod unheard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -125,11 +126,13 @@ pub struct Counts {
     pub parked: u64,
     /// Seen and left alone.
     pub skipped: u64,
+    /// Repairs of what a poll found although a live hook should have told of it.
+    pub unheard: u64,
 }
 
 impl Counts {
     fn named(self) -> BTreeMap<String, u64> {
-        let Self { created, joined, updated, retired, noted, waiting, again, parked, skipped } = self;
+        let Self { created, joined, updated, retired, noted, waiting, again, parked, skipped, unheard } = self;
         [
             ("created", created),
             ("joined", joined),
@@ -140,6 +143,7 @@ impl Counts {
             ("again", again),
             ("parked", parked),
             ("skipped", skipped),
+            ("unheard", unheard),
         ]
         .into_iter()
         .map(|(name, count)| (name.to_owned(), count))
@@ -463,6 +467,9 @@ impl Engine {
         if let Err(refusal) = report.plan.check(&self.rules.brakes, options.allow, swept) {
             report.messages.insert(0, format!("route {}: {refusal}", self.route));
             return Ok(Ended::Refused);
+        }
+        if matches!(wake, Wake::Poll { .. } | Wake::Sweep) {
+            report.counts.unheard = self.unheard(&report.plan, &pairs)?;
         }
         self.apply(watch, report, pairs, closing, more)
     }

@@ -12,6 +12,8 @@
 //! - [`provider`]: the traits to observe and to write, and the two services behind them.
 //! - [`store`]: links, intents, dues, history, cursors and leases in SQLite or PostgreSQL.
 //! - [`engine`]: the pass, the only place where pure and I/O meet.
+//! - [`hooks`]: exactly one live hook for each project and repository.
+//! - [`inbox`], [`seal`]: deliveries, verified and durable before they are answered; secrets sealed at rest.
 //! - [`trigger`]: the schedule and the signals, everything that turns into a wake-up.
 //! - [`workshop`], [`service`]: from the configuration to engines, and to a process that keeps them at work.
 //! - [`server`]: what is served over HTTP: the admin API.
@@ -25,11 +27,14 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod hooks;
+pub mod inbox;
 pub mod logging;
 pub mod model;
 pub mod provider;
 pub mod reconcile;
 pub mod sandbox;
+pub mod seal;
 pub mod server;
 pub mod service;
 pub mod store;

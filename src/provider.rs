@@ -7,9 +7,12 @@ pub mod asana;
 mod call;
 mod finding;
 pub mod github;
+pub mod heard;
+pub mod hooks;
 pub mod http;
 mod json;
 pub mod pace;
+pub mod signature;
 #[cfg(test)]
 mod testing;
 

@@ -3,12 +3,13 @@
 //! A state machine driven by a [`Clock`] and one seeded source of chance: the same acts in the same order give
 //! the same world, byte for byte. Requests reach it in the process ([`Sandbox::transport`]) or over HTTP on
 //! loopback ([`Sandbox::serve`]); tests furnish it and act in it as people do ([`Sandbox::asana`],
-//! [`Sandbox::github`]), make things go wrong ([`Sandbox::faults`]), count requests ([`Sandbox::log`]) and read
-//! the end state ([`Sandbox::world`]). Large populations are computed from an index instead of being stored
-//! ([`Sandbox::populate_pairs`]).
+//! [`Sandbox::github`]), make things go wrong ([`Sandbox::faults`], [`Sandbox::deliveries`]), count requests
+//! ([`Sandbox::log`]) and read the end state ([`Sandbox::world`]). Both services send webhooks through a transport
+//! that is given to them ([`Sandbox::webhooks`]). Large populations are computed from an index instead of being
+//! stored ([`Sandbox::populate_pairs`]).
 //!
 //! What the services do is taken from their published facts; where those leave something open there is a
-//! switch ([`AsanaHabits`], [`GithubHabits`]). Not here yet: webhooks, batches, attachments, GraphQL, search.
+//! switch ([`AsanaHabits`], [`GithubHabits`]). Not here yet: batches, attachments, GraphQL, search.
 
 mod asana;
 mod fault;
@@ -22,11 +23,12 @@ mod serve;
 mod tests;
 mod transport;
 mod web;
+mod webhooks;
 mod world;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -41,6 +43,7 @@ pub use self::github::{Github, GithubHabits, IssueSeed, IssueView, Limits, Permi
 pub use self::log::{Counts, Log, Seen};
 pub use self::population::{IssueBody, Populated, Population};
 pub use self::serve::Served;
+pub use self::webhooks::{Deliveries, Mishap, Outcome, Pump, Sent, Webhooks};
 pub use self::world::World;
 
 /// Where the two services are found in the process.
@@ -53,6 +56,8 @@ pub struct Sandbox(Arc<Inner>);
 struct Inner {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    /// Rung when there may be something to send.
+    bell: Condvar,
     in_flight: BySide<InFlight>,
     stop: Stop,
 }
@@ -70,6 +75,7 @@ struct State {
     github: github::GithubState,
     faults: fault::FaultState,
     log: log::LogState,
+    post: webhooks::Post,
     rng: Rng,
     /// Base addresses by which requests come in, and whose they are.
     bases: Vec<(String, Side)>,
@@ -98,13 +104,20 @@ impl Sandbox {
         let mut rng = Rng::with_seed(seed);
         let state = State {
             asana: asana::AsanaState::new(&mut rng),
-            github: github::GithubState::new(),
+            github: github::GithubState::new(seed),
             faults: fault::FaultState::default(),
             log: log::LogState::default(),
+            post: webhooks::Post::new(seed),
             rng,
             bases: Side::BOTH.map(|side| (BASES[side].to_owned(), side)).into(),
         };
-        Self(Arc::new(Inner { clock, state: Mutex::new(state), in_flight: BySide::default(), stop: Stop::default() }))
+        Self(Arc::new(Inner {
+            clock,
+            state: Mutex::new(state),
+            bell: Condvar::new(),
+            in_flight: BySide::default(),
+            stop: Stop::default(),
+        }))
     }
 
     /// The base addresses of the two services in the process, without a slash at the end.
@@ -133,6 +146,16 @@ impl Sandbox {
     /// Switches faults on and off.
     pub fn faults(&self) -> Faults {
         Faults(self.clone())
+    }
+
+    /// Sends webhooks, and shows what was sent.
+    pub fn webhooks(&self) -> Webhooks {
+        Webhooks(self.clone())
+    }
+
+    /// Switches what goes wrong with webhook deliveries on and off.
+    pub fn deliveries(&self) -> Deliveries {
+        Deliveries(self.clone())
     }
 
     /// Looks at the requests seen.
@@ -174,6 +197,11 @@ impl Sandbox {
         lock(&self.0.state)
     }
 
+    /// Tells those who send that there may be something to send.
+    fn ring(&self) {
+        self.0.bell.notify_all();
+    }
+
     /// The present moment, ms since the epoch.
     fn now(&self) -> i64 {
         self.0.clock.now().as_millisecond()
@@ -209,11 +237,27 @@ impl Sandbox {
         let mut state = self.state();
         let exchange = match state.crowded(side, flight) {
             Some(response) => Exchange::Answer(response),
-            None => state.settle(side, &ask, &faults, now),
+            None => match faults.iter().find_map(|fault| fault::before(side, fault, now)) {
+                Some(early) => early,
+                None => {
+                    let mut response = state.answer(side, &ask, &faults, now);
+                    if let Some(handshake) = state.asana.take_handshake() {
+                        // The target may call the sandbox while it is shaken hands with.
+                        drop(state);
+                        let attempt = self.shake(&handshake);
+                        state = self.state();
+                        state.asana.shaken(handshake, &attempt, &mut response);
+                    }
+                    state.finish(side, &faults, response, now)
+                }
+            },
         };
         let status = if let Exchange::Answer(response) = &exchange { response.status } else { 0 };
         state.log.note(Seen { side, method: request.method, path, status });
         drop(state);
+        if request.method.writes() {
+            self.ring();
+        }
         self.land(side, request.method.writes());
         (exchange, held)
     }
@@ -251,16 +295,17 @@ impl State {
         }
     }
 
-    /// Answers a request under its faults.
-    fn settle(&mut self, side: Side, ask: &web::Ask<'_>, faults: &[Fault], now: i64) -> Exchange {
-        if let Some(early) = faults.iter().find_map(|fault| fault::before(side, fault, now)) {
-            return early;
-        }
+    /// The service's own answer to a request.
+    fn answer(&mut self, side: Side, ask: &web::Ask<'_>, faults: &[Fault], now: i64) -> Response {
         let bend = fault::Bend::of(faults);
-        let mut response = match side {
+        match side {
             Side::Tracker => self.asana.answer(ask, &bend, now, &mut self.rng),
             Side::Forge => self.github.answer(ask, &bend, now, &mut self.rng),
-        };
+        }
+    }
+
+    /// What the request's faults make of it.
+    fn finish(&mut self, side: Side, faults: &[Fault], mut response: Response, now: i64) -> Exchange {
         response.headers.push(("date".to_owned(), web::http_date(now)));
         fault::after(side, faults, response, &mut self.rng)
     }

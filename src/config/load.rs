@@ -13,6 +13,7 @@ use super::routes::{routes, usual_token};
 use super::schedule::check;
 use super::secret::{Kind, Secret, World, secret_in_env, secret_of};
 use super::section::{Given, Schema, Section, Walk};
+use super::webhooks::webhooks;
 use super::{Config, ConfigErrors, LogFormat, Network, Patience, Schedule, loopback};
 use crate::model::{BySide, Side};
 
@@ -76,6 +77,8 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
     let base_urls = BySide::from_fn(|side| base_url(services[side], side, world, report));
     let network = network(&root, services, base_urls, world, report);
     let webhook_secret = optional_secret(&github, "webhook_secret", "GITHUB_WEBHOOK_SECRET", Kind::Text, world, report);
+    let (key, usual) = ("webhook_secret_former", "GITHUB_WEBHOOK_SECRET_FORMER");
+    let webhook_secret_former = optional_secret(&github, key, usual, Kind::Text, world, report);
     asana.finish();
     github.finish();
 
@@ -84,6 +87,7 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
     let schedule = schedule(&root);
     let patience = patience(&root);
     let log = log(&root, world, report);
+    let webhooks = webhooks(&root, world, report);
     let people = people(walk, &root);
     let routes = routes(walk, &root, &people, &tokens, world, report);
     root.finish();
@@ -95,7 +99,9 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
         schedule,
         patience,
         log,
+        webhooks,
         github_webhook_secret: webhook_secret,
+        github_webhook_secret_former: webhook_secret_former,
         admin,
         warnings: Vec::new(),
     })
@@ -244,6 +250,7 @@ fn schedule(root: &Section<'_, '_>) -> Schedule {
         poll: line("poll", default.poll),
         sweep: line("sweep", default.sweep),
         retry: line("retry", default.retry),
+        hooks: line("hooks", default.hooks),
         belt: seconds(&section, "belt_seconds", 60, 86_400, default.belt),
     };
     section.finish();

@@ -270,6 +270,7 @@ fn rules(route: &Section<'_, '_>, people: &People) -> Rules {
     let creation = route.word("create", "direction", &CREATIONS, default.creation);
     let on_conflict = route.word("on_conflict", "settlement", &CONFLICTS, default.on_conflict);
     let comment_on_link = route.flag("comment_on_link", default.comment_on_link);
+    let comment_on_pull_requests = route.flag("comment_on_pull_requests", default.comment_on_pull_requests);
     Rules {
         policy: policy(route, people),
         on_conflict,
@@ -278,6 +279,7 @@ fn rules(route: &Section<'_, '_>, people: &People) -> Rules {
         brakes: brakes(route),
         people: people.clone(),
         comment_on_link,
+        comment_on_pull_requests,
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Schedule {
     pub sweep: String,
     /// Visits to items that wait for another try.
     pub retry: String,
+    /// Looks after the hooks, and fetches what GitHub failed to hand over.
+    pub hooks: String,
     /// A poll also asks the slower way that misses less, when it last did so longer ago than this.
     pub belt: std::time::Duration,
 }
@@ -22,6 +24,7 @@ impl Default for Schedule {
             poll: "0 * * * * *".to_owned(),
             sweep: "0 17 3 * * *".to_owned(),
             retry: "30 * * * * *".to_owned(),
+            hooks: "15 */10 * * * *".to_owned(),
             belt: std::time::Duration::from_secs(900),
         }
     }
@@ -106,8 +109,8 @@ mod tests {
 
     #[test]
     fn the_defaults_are_good() {
-        let Schedule { poll, sweep, retry, belt: _ } = Schedule::default();
-        for line in [poll, sweep, retry] {
+        let Schedule { poll, sweep, retry, hooks, belt: _ } = Schedule::default();
+        for line in [poll, sweep, retry, hooks] {
             assert_eq!(check(&line), Ok(()), "{line}");
         }
     }

@@ -87,6 +87,8 @@ pub(super) fn wanted(name: &str) -> String {
         "ASANA_PAT" => "asana",
         "GITHUB_TOKEN" => "github",
         "GITHUB_WEBHOOK_SECRET" => "github-webhook",
+        "GITHUB_WEBHOOK_SECRET_FORMER" => "github-webhook-former",
+        "EVENKEEL_SEAL_KEY" => "seal-key",
         "ADMIN_API_TOKEN" => "admin",
         "ADMIN_API_READ_TOKEN" => "admin-read",
         _ => "database",

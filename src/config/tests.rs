@@ -98,6 +98,8 @@ fn example_world(text: &str) -> Fake {
     let pem = "-----BEGIN CERTIFICATE-----";
     Fake::file(text)
         .set("GITHUB_WEBHOOK_SECRET", "hook")
+        .set("GITHUB_WEBHOOK_SECRET_FORMER", "hook before")
+        .set("EVENKEEL_SEAL_KEY", "0123456789abcdef0123456789abcdef")
         .set("ADMIN_API_TOKEN", "admin-0123456789abcdef")
         .set("ADMIN_API_READ_TOKEN", "reads-0123456789abcdef")
         .set("PGPASSWORD", "pg")
@@ -168,7 +170,7 @@ fn every_number_in_the_example_is_said_with_its_bounds() {
             );
         }
     }
-    assert_eq!(numbers, 17);
+    assert_eq!(numbers, 18);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::store::{Due, Store};
 
 /// What was done, in words.
 pub fn tally(counts: &Counts, ended: Ended) -> String {
-    let Counts { created, joined, updated, retired, noted, waiting: _, again, parked: _, skipped } = *counts;
+    let Counts { created, joined, updated, retired, noted, waiting: _, again, parked: _, skipped, unheard: _ } =
+        *counts;
     let parts: Vec<String> = [
         (created, "created"),
         (joined, "joined"),

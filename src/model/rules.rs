@@ -151,6 +151,9 @@ pub struct Rules {
     pub people: People,
     /// Whether a newly linked task gets one comment naming its issue.
     pub comment_on_link: bool,
+    /// Whether a linked task is told in a comment when a pull request that closes its issue is opened, merged or
+    /// closed.
+    pub comment_on_pull_requests: bool,
 }
 
 impl Default for Rules {
@@ -163,6 +166,7 @@ impl Default for Rules {
             brakes: Brakes::default(),
             people: People::default(),
             comment_on_link: true,
+            comment_on_pull_requests: true,
         }
     }
 }

@@ -6,10 +6,14 @@
 //! Known and accepted: renamed sections, tags and people move no task, so filters on their names see the new
 //! name at the next sweep; edits of comments are not looked at.
 
+pub mod delivery;
 mod feed;
+mod hooks;
 mod listing;
 mod tags;
 mod wire;
+
+pub use hooks::AsanaHooks;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};

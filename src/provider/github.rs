@@ -8,8 +8,13 @@
 //! webhook tells; comments that are edited are not looked at.
 
 mod address;
+mod closing;
+pub mod delivery;
+mod hooks;
 mod listing;
 mod wire;
+
+pub use hooks::{GithubHooks, hook_sources};
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;

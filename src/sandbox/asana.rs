@@ -3,7 +3,9 @@
 mod acts;
 mod feed;
 mod fields;
+mod hooks;
 mod lists;
+mod outbox;
 mod page;
 mod people;
 mod record;
@@ -24,6 +26,7 @@ use serde_json::{Value, json};
 
 use self::feed::Feed;
 use self::fields::{Fields, Want};
+use self::outbox::Hook;
 use self::route::Route;
 use super::fault::Bend;
 use super::lagging::Lagging;
@@ -31,6 +34,7 @@ use super::population::Population;
 use super::web::{Ask, instant_ms};
 use crate::provider::http::Response;
 
+pub(super) use self::hooks::Handshake;
 pub use self::people::{Asana, CustomField, FieldKind, Project, TaskSeed};
 pub use self::view::TaskView;
 
@@ -49,11 +53,11 @@ pub struct AsanaHabits {
     pub offset_lifetime: Duration,
     /// How long a sync token is good.
     pub sync_lifetime: Duration,
-    /// How long an event takes to become visible.
+    /// How long an event takes to become visible in the feed; webhooks have switches of their own.
     pub event_delay: Duration,
-    /// The share of events that is never told, 0 to 1.
+    /// The share of events that is never told by the feed, 0 to 1.
     pub event_loss: f64,
-    /// The share of events that is told twice, 0 to 1.
+    /// The share of events that is told by the feed twice, 0 to 1.
     pub event_doubling: f64,
     /// The share of events that changes places with the one before, 0 to 1.
     pub event_swapping: f64,
@@ -69,6 +73,12 @@ pub struct AsanaHabits {
     pub reads_in_flight: Option<u32>,
     /// Writes in flight at once. `None` for no limit.
     pub writes_in_flight: Option<u32>,
+    /// Whether webhooks may lead to this machine, by plain HTTP too; the service refuses both.
+    pub loopback_targets: bool,
+    /// How long a failed delivery waits for its first retry; each further wait is twice as long.
+    pub first_retry: Duration,
+    /// The longest wait between two retries.
+    pub longest_retry: Duration,
     /// Values of the `Asana-Change` header that every answer carries, one header each.
     pub changes: Vec<String>,
 }
@@ -92,6 +102,9 @@ impl Default for AsanaHabits {
             cost_per_minute: None,
             reads_in_flight: None,
             writes_in_flight: None,
+            loopback_targets: false,
+            first_retry: Duration::from_secs(10),
+            longest_retry: Duration::from_secs(3600),
             changes: Vec::new(),
         }
     }
@@ -249,6 +262,9 @@ pub(super) struct AsanaState {
     stories: BTreeMap<u64, Story>,
     stories_of: BTreeMap<u64, Vec<u64>>,
     feed: Feed,
+    hooks: BTreeMap<u64, Hook>,
+    /// A hook about to be made: its target is shaken hands with once the request is let go of.
+    handshake: Option<Handshake>,
     recent: BTreeMap<String, Recent>,
     /// Mixed into page tokens, so that they say nothing.
     veil: u64,
@@ -291,6 +307,8 @@ impl AsanaState {
             stories: BTreeMap::new(),
             stories_of: BTreeMap::new(),
             feed: Feed::default(),
+            hooks: BTreeMap::new(),
+            handshake: None,
             recent: BTreeMap::new(),
             veil: rng.u64(..),
             chance: rng.fork(),
@@ -446,6 +464,11 @@ impl AsanaState {
             Route::DeleteTag(gid) => self.delete_tag(gid, &call),
             Route::TagTasks(gid) => self.list_tag_tasks(gid, &call, rng),
             Route::Field(gid) => self.get_field(gid, &call),
+            Route::Hooks => self.list_hooks(&call),
+            Route::CreateHook => self.create_hook(&mut call, rng),
+            Route::Hook(gid) => self.get_hook(gid, &call),
+            Route::UpdateHook(gid) => self.update_hook(gid, &mut call),
+            Route::DeleteHook(gid) => self.delete_hook(gid, &call),
         }
     }
 }

@@ -2,15 +2,20 @@
 
 mod acts;
 mod comments;
+mod deliveries;
+mod hooks;
 mod issues;
 mod limits;
 mod lists;
+mod news;
 mod people;
+mod pulls;
 mod record;
 mod repos;
 mod view;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
@@ -18,6 +23,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use self::deliveries::Outbox;
+use self::hooks::Hook;
 use self::limits::Windows;
 use super::fault::{Bend, Limit};
 use super::lagging::Lagging;
@@ -25,6 +32,7 @@ use super::population::Population;
 use super::web::{Ask, http_date, json_response};
 use crate::provider::http::{Method, Response};
 
+pub(super) use self::deliveries::Delivery;
 pub use self::limits::Limits;
 pub use self::people::{Github, IssueSeed, Permission, Reason, Repository};
 pub use self::view::IssueView;
@@ -46,6 +54,12 @@ pub struct GithubHabits {
     pub limit_status: u16,
     /// Whether such an answer of the secondary limits names the seconds to wait.
     pub names_retry_after: bool,
+    /// Whether webhooks may lead to this machine; the service refuses that.
+    pub loopback_targets: bool,
+    /// Whether the issues that a merge closes are told of before the merge itself; the order is not certain.
+    pub merge_told_last: bool,
+    /// Where deliveries come from, as `/meta` says: networks in CIDR notation.
+    pub hook_networks: Vec<String>,
 }
 
 impl Default for GithubHabits {
@@ -58,6 +72,9 @@ impl Default for GithubHabits {
             limits: Limits::off(),
             limit_status: 403,
             names_retry_after: true,
+            loopback_targets: false,
+            merge_told_last: false,
+            hook_networks: ["192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32"].map(str::to_owned).into(),
         }
     }
 }
@@ -84,7 +101,7 @@ enum Kind {
     /// With scopes.
     Classic(Vec<String>),
     /// With permissions for some repositories; `None` for all of them.
-    FineGrained { issues: Access, repos: Option<Vec<i64>> },
+    FineGrained { issues: Access, hooks: Access, repos: Option<Vec<i64>> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +139,11 @@ struct Milestone {
 struct Pull {
     draft: bool,
     merged_at: Option<i64>,
+    merged_by: Option<i64>,
+    /// The branch it is to be merged into.
+    base: String,
+    /// The branch it comes from.
+    head: String,
 }
 
 /// What became of an issue that is no longer there.
@@ -171,6 +193,7 @@ struct Repo {
     private: bool,
     archived: bool,
     has_issues: bool,
+    default_branch: String,
     created: i64,
     next_number: u64,
     /// Stored issues; computed ones are stored once touched.
@@ -181,12 +204,15 @@ struct Repo {
     /// When each was last written, newest last, for replicas that lag.
     written: VecDeque<(i64, u64)>,
     population: Option<Population>,
+    /// How many of the computed issues are open while none is touched.
+    open_computed: OnceCell<u64>,
     labels: BTreeMap<i64, Label>,
     milestones: BTreeMap<u64, Milestone>,
     comments: BTreeMap<i64, Comment>,
     comments_of: BTreeMap<u64, Vec<i64>>,
     /// What each account may do; others may read what is public.
     permissions: BTreeMap<i64, Permission>,
+    hooks: BTreeMap<i64, Hook>,
 }
 
 /// Who does something, and when (whole seconds, as ms since the epoch).
@@ -211,6 +237,8 @@ pub(super) struct GithubState {
     former: BTreeMap<String, i64>,
     windows: BTreeMap<i64, Windows>,
     requests: u64,
+    /// What hooks are told, and what they were.
+    outbox: Outbox,
 }
 
 /// A request that is not granted, or answered with something other than a body.
@@ -256,7 +284,7 @@ fn invalid<T>(error: Value) -> Answer<T> {
 }
 
 impl GithubState {
-    pub fn new() -> Self {
+    pub fn new(seed: u64) -> Self {
         Self {
             habits: GithubHabits::default(),
             next_id: FIRST_ID,
@@ -268,6 +296,7 @@ impl GithubState {
             former: BTreeMap::new(),
             windows: BTreeMap::new(),
             requests: 0,
+            outbox: Outbox::new(seed),
         }
     }
 
@@ -355,6 +384,7 @@ impl GithubState {
             (Get, ["user"]) => self.get_me(call),
             (Get, ["users", login]) => self.get_account(login, call),
             (Get, ["rate_limit"]) => Ok(self.rate_limit(call)),
+            (Get, ["meta"]) => Ok(self.get_meta()),
             (_, ["repos", owner, name, rest @ ..]) => {
                 let tail = call.ask.raw_path.splitn(5, '/').nth(4);
                 let repo = self.repo_named(owner, name, tail, call)?;
@@ -379,11 +409,15 @@ impl GithubState {
         use Method::{Delete, Get, Patch, Post, Put};
         let access = self.access(id, call)?;
         let repo = &access;
+        if let ["hooks", rest @ ..] = rest {
+            return self.in_hooks(repo, method, rest, call);
+        }
         if method.writes() {
             self.may_write(id, call, rest)?;
         }
         match (method, rest) {
             (Get, []) => self.get_repo(repo, call),
+            (Get, ["pulls", number]) => self.get_pull(repo, number, call),
             (Get, ["issues"]) => self.list_issues(repo, call, rng),
             (Post, ["issues"]) => self.create_issue(repo, call),
             (Get, ["issues", "comments"]) => self.list_repo_comments(repo, call, rng),

@@ -31,7 +31,7 @@ pub struct Counts {
     pub writes: u64,
     /// Those answered 304.
     pub unchanged: u64,
-    /// Tasks, issues and comments made.
+    /// Tasks, issues, comments and whatever else was made: answers of 201.
     pub created: u64,
 }
 

@@ -6,6 +6,7 @@ mod faults;
 mod github;
 mod scale;
 mod served;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

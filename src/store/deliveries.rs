@@ -11,7 +11,7 @@ use super::error::Fault;
 use super::schema::{deliveries, hooks, links, touched};
 use super::{NewDue, NewNotice, Store, StoreError, columns, leases, links as pairs, notices};
 use crate::clock::earlier;
-use crate::model::{ItemKey, LinkStatus, RepoName, RouteName, Side, Timestamp};
+use crate::model::{IssueRef, ItemKey, LinkStatus, RepoName, RouteName, Side, Timestamp};
 
 /// How often a hook's row says at most that it was heard: it is for watching over it, not for counting.
 const HEARD_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
@@ -97,10 +97,8 @@ pub struct NewDelivery {
 /// What a delivery touches and tells.
 #[derive(Debug, Clone, Default)]
 pub struct Touches {
-    /// Items that may have moved.
-    pub items: Vec<ItemKey>,
-    /// The routes an item without a link may stand on.
-    pub routes: Vec<RouteName>,
+    /// Items that may have moved, with the routes that one without a link may stand on.
+    pub items: Vec<(ItemKey, Vec<RouteName>)>,
     /// The repository it speaks of, by its id and the name it has now: our links may know it by an older one.
     pub repository: Option<(i64, RepoName)>,
     /// Why the items are due, in words.
@@ -359,6 +357,23 @@ impl Store {
         })
     }
 
+    /// The routes that have links into a repository, by its id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn routes_of_repository(&self, repo_id: i64) -> Result<Vec<RouteName>, StoreError> {
+        self.backend.read("looking up the routes of a repository", |conn| {
+            let routes: Vec<String> = on!(conn, |c| links::table
+                .select(links::route)
+                .filter(links::repo_id.eq(repo_id))
+                .filter(links::status.ne(LinkStatus::Retired.as_str()))
+                .distinct()
+                .order(links::route)
+                .load(c))?;
+            routes.iter().map(|route| columns::parse(format_args!("a route of repository {repo_id}"), route)).collect()
+        })
+    }
+
     /// Which of these keys are kept already.
     ///
     /// # Errors
@@ -458,11 +473,17 @@ type Places = BTreeMap<RouteName, BTreeSet<ItemKey>>;
 
 /// Finds the route of each item: that of its link, else those that may hold it.
 fn place(conn: &mut Conn<'_>, touches: &Touches) -> Result<Places, Fault> {
-    let items = known_by_our_name(conn, touches)?;
+    let known = our_name(conn, touches)?;
     let mut places = Places::new();
-    for item in items {
+    for (item, candidates) in &touches.items {
+        let item = match (item, &known) {
+            (ItemKey::Issue(issue), Some((name, ours))) if issue.repo == *name => {
+                ItemKey::Issue(IssueRef { repo: ours.clone(), number: issue.number })
+            }
+            (other, _) => other.clone(),
+        };
         let linked = pairs::live_link(conn, &item)?.map(|link| link.route);
-        let routes = linked.as_ref().map_or(touches.routes.as_slice(), std::slice::from_ref);
+        let routes = linked.as_ref().map_or(candidates.as_slice(), std::slice::from_ref);
         for route in routes {
             places.entry(route.clone()).or_default().insert(item.clone());
         }
@@ -470,9 +491,9 @@ fn place(conn: &mut Conn<'_>, touches: &Touches) -> Result<Places, Fault> {
     Ok(places)
 }
 
-/// The items under the name by which our links know their repository.
-fn known_by_our_name(conn: &mut Conn<'_>, touches: &Touches) -> Result<Vec<ItemKey>, Fault> {
-    let Some((repo_id, name)) = &touches.repository else { return Ok(touches.items.clone()) };
+/// The name a repository has now and the one our links know, if they differ.
+fn our_name(conn: &mut Conn<'_>, touches: &Touches) -> Result<Option<(RepoName, RepoName)>, Fault> {
+    let Some((repo_id, name)) = &touches.repository else { return Ok(None) };
     let known: Option<String> = on!(conn, |c| links::table
         .select(links::repo)
         .filter(links::repo_id.eq(*repo_id))
@@ -481,14 +502,7 @@ fn known_by_our_name(conn: &mut Conn<'_>, touches: &Touches) -> Result<Vec<ItemK
         .optional())?;
     let known: Option<RepoName> =
         known.map(|known| columns::parse(format_args!("the name of repository {repo_id}"), &known)).transpose()?;
-    let Some(known) = known.filter(|known| known != name) else { return Ok(touches.items.clone()) };
-    let ours = |item: &ItemKey| match item {
-        ItemKey::Issue(issue) if issue.repo == *name => {
-            ItemKey::Issue(crate::model::IssueRef { repo: known.clone(), number: issue.number })
-        }
-        other => other.clone(),
-    };
-    Ok(touches.items.iter().map(ours).collect())
+    Ok(known.filter(|known| known != name).map(|known| (name.clone(), known)))
 }
 
 /// Waits for whoever records on these routes, in one order everywhere, so that two never lock rows crosswise.

@@ -19,6 +19,8 @@ pub enum Ring {
     Poll,
     /// The schedule says: visit what is due again.
     Retry,
+    /// The schedule says: look after the hooks. Also rung once at the start and after a reload.
+    Hooks,
 }
 
 /// Rung from anywhere, heard by one worker. Clones are the same bell.

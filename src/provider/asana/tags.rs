@@ -85,7 +85,7 @@ impl AsanaClient {
     }
 
     /// The workspace of the project, asked for once.
-    fn workspace(&self) -> Result<&str, ProviderError> {
+    pub(super) fn workspace(&self) -> Result<&str, ProviderError> {
         if let Some(known) = self.workspace.get() {
             return Ok(known);
         }

@@ -237,16 +237,22 @@ pub fn touch(event: &serde_json::Value) -> Option<Touch> {
         _ => return None,
     };
     let at = event.get("created_at").and_then(serde_json::Value::as_str).and_then(|at| at.parse().ok());
+    Some(Touch { task: gid(task)?, at })
+}
+
+/// The kind of a resource that an event names.
+pub fn kind(resource: Option<&serde_json::Value>) -> Option<&str> {
+    resource?.get("resource_type")?.as_str()
+}
+
+/// The gid of a task that an event names, if it is one.
+pub fn gid(task: &serde_json::Value) -> Option<TaskGid> {
     let gid = match task.get("gid")? {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    Some(Touch { task: gid.parse().ok()?, at })
-}
-
-fn kind(resource: Option<&serde_json::Value>) -> Option<&str> {
-    resource?.get("resource_type")?.as_str()
+    gid.parse().ok()
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ impl GithubClient {
     }
 
     /// Where a list goes on: only on our own host, and never where it was before.
-    fn next(
+    pub(super) fn next(
         &self,
         ask: &Ask<'_>,
         response: &Response,

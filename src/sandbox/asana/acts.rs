@@ -54,7 +54,8 @@ impl AsanaState {
         self.tasks.get_mut(&gid).map(|task| task.change(at))
     }
 
-    /// Tells everybody who listens to the task, to its projects, or to those of its parents.
+    /// Tells everybody who listens to the task, to its projects, or to those of its parents: webhooks, and the
+    /// feed. What goes wrong with the one does not with the other.
     pub(super) fn tell(
         &mut self,
         act: Act,
@@ -65,6 +66,7 @@ impl AsanaState {
         streams: Vec<u64>,
     ) {
         let event = Event { user: Some(act.who), at: act.now, action, resource, parent, change, streams };
+        self.tell_hooks(&event);
         if self.chance.f64() < self.habits.event_loss {
             return;
         }

@@ -15,6 +15,20 @@ pub(super) enum Thing {
     User(u64),
 }
 
+impl Thing {
+    /// Its gid.
+    pub const fn gid(self) -> u64 {
+        match self {
+            Self::Task(gid)
+            | Self::Story(gid)
+            | Self::Project(gid)
+            | Self::Section(gid)
+            | Self::Tag(gid)
+            | Self::User(gid) => gid,
+        }
+    }
+}
+
 /// Which field changed, and to what, where that is an Asana object: never a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FieldChange {
@@ -22,6 +36,17 @@ pub(super) struct FieldChange {
     /// `changed`, `added` or `removed`.
     pub action: &'static str,
     pub value: Option<Thing>,
+}
+
+impl FieldChange {
+    /// The name under which the value stands.
+    pub fn value_name(&self) -> &'static str {
+        match self.action {
+            "added" => "added_value",
+            "removed" => "removed_value",
+            _ => "new_value",
+        }
+    }
 }
 
 /// One event.

@@ -103,7 +103,9 @@ impl Asana {
 
     fn with<T>(&self, act: impl FnOnce(&mut AsanaState, Act) -> T) -> T {
         let now = self.sandbox.now();
-        act(&mut self.sandbox.state().asana, Act { who: self.who, now, source: "web" })
+        let done = act(&mut self.sandbox.state().asana, Act { who: self.who, now, source: "web" });
+        self.sandbox.ring();
+        done
     }
 
     /// Changes what the facts leave open.

@@ -238,15 +238,10 @@ impl AsanaState {
             let mut record = Record::open_plain(out, want);
             record.put(Compact, "field", change.field);
             record.put(Compact, "action", change.action);
-            if let Some(value) = change.value {
-                let name = match change.action {
-                    "added" => "added_value",
-                    "removed" => "removed_value",
-                    _ => "new_value",
-                };
-                if let Some((out, _)) = record.nested(Compact, name) {
-                    self.write_thing(out, value, Want::Bare);
-                }
+            if let Some(value) = change.value
+                && let Some((out, _)) = record.nested(Compact, change.value_name())
+            {
+                self.write_thing(out, value, Want::Bare);
             }
             record.close();
         }
@@ -404,7 +399,7 @@ fn linked_gid(href: &str) -> Option<u64> {
 }
 
 /// The word for the kind of a thing in an event.
-fn thing_type(thing: Thing) -> &'static str {
+pub(super) fn thing_type(thing: Thing) -> &'static str {
     match thing {
         Thing::Task(_) => "task",
         Thing::Story(_) => "story",

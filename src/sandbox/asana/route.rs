@@ -45,6 +45,11 @@ pub(super) enum Route<'p> {
     DeleteTag(&'p str),
     TagTasks(&'p str),
     Field(&'p str),
+    Hooks,
+    CreateHook,
+    Hook(&'p str),
+    UpdateHook(&'p str),
+    DeleteHook(&'p str),
 }
 
 impl<'p> Route<'p> {
@@ -102,6 +107,11 @@ impl<'p> Route<'p> {
             (Delete, ["tags", gid]) => Self::DeleteTag(gid),
             (Get, ["tags", gid, "tasks"]) => Self::TagTasks(gid),
             (Get, ["custom_fields", gid]) => Self::Field(gid),
+            (Get, ["webhooks"]) => Self::Hooks,
+            (Post, ["webhooks"]) => Self::CreateHook,
+            (Get, ["webhooks", gid]) => Self::Hook(gid),
+            (Put, ["webhooks", gid]) => Self::UpdateHook(gid),
+            (Delete, ["webhooks", gid]) => Self::DeleteHook(gid),
             _ => return None,
         })
     }

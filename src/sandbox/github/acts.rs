@@ -52,8 +52,10 @@ impl Repo {
         let stored =
             stored.filter(|issue| issue.closed.is_none() && issue.gone.is_none() && issue.pull.is_none()).count();
         let Some(population) = &self.population else { return stored };
-        let untouched = |index: &u64| !self.issues.contains_key(&(population.first_issue + index));
-        stored + (0..population.count).filter(|index| !population.is_done(*index)).filter(untouched).count()
+        let open = |index: &u64| !population.is_done(*index);
+        let all = *self.open_computed.get_or_init(|| (0..population.count).filter(open).count() as u64);
+        let touched = self.issues.keys().filter_map(|number| population.index_of_issue(*number)).filter(open).count();
+        stored + usize::try_from(all).unwrap_or(usize::MAX).saturating_sub(touched)
     }
 
     /// A label by name, whatever the case.
@@ -63,8 +65,14 @@ impl Repo {
 }
 
 impl GithubState {
-    /// Makes an issue or, with `pull` set, a pull request.
+    /// Opens an issue or, with `pull` set, a pull request.
     pub(super) fn add_issue(&mut self, act: Act, repo: i64, draft: Issue) -> Option<u64> {
+        let number = self.store_issue(act, repo, draft)?;
+        self.tell_opened(act, repo, number);
+        Some(number)
+    }
+
+    fn store_issue(&mut self, act: Act, repo: i64, draft: Issue) -> Option<u64> {
         let id = self.id();
         let repo = self.repos.get_mut(&repo)?;
         let number = repo.next_number;
@@ -78,68 +86,87 @@ impl GithubState {
     /// Changes an issue; the stamp moves when something changed, or when the habit says it always does.
     pub(super) fn edit_issue(&mut self, act: Act, repo: i64, number: u64, edit: impl FnOnce(&mut Issue)) -> bool {
         let always = self.habits.same_value_stamps;
-        let Some(repo) = self.repos.get_mut(&repo) else { return false };
-        let changed = repo.change(number, act.now, |issue| {
+        let Some(known) = self.repos.get_mut(&repo) else { return false };
+        let heard = !known.hooks.is_empty();
+        let changed = known.change(number, act.now, |issue| {
             let before = issue.clone();
             edit(issue);
             if always || *issue != before {
                 issue.updated = act.now;
             }
+            (before, heard.then(|| issue.clone()))
         });
+        if let Some((before, Some(after))) = &changed {
+            self.tell_edited(act, repo, before, after);
+        }
         changed.is_some()
     }
 
     pub(super) fn add_comment(&mut self, act: Act, repo: i64, number: u64, body: String) -> Option<i64> {
         let id = self.id();
-        let repo = self.repos.get_mut(&repo)?;
-        repo.change(number, act.now, |issue| {
+        let known = self.repos.get_mut(&repo)?;
+        known.change(number, act.now, |issue| {
             issue.comments += 1;
             issue.updated = act.now;
         })?;
         let comment = Comment { id, issue: number, author: act.who, body, created: act.now, updated: act.now };
-        repo.comments.insert(id, comment);
-        repo.comments_of.entry(number).or_default().push(id);
+        known.comments.insert(id, comment.clone());
+        known.comments_of.entry(number).or_default().push(id);
+        self.tell_comment(act, repo, "created", &comment, None);
         Some(id)
     }
 
     pub(super) fn edit_comment(&mut self, act: Act, repo: i64, id: i64, body: String) {
         let stamps = self.habits.comment_edit_stamps;
-        let Some(repo) = self.repos.get_mut(&repo) else { return };
-        let Some(comment) = repo.comments.get_mut(&id) else { return };
-        comment.body = body;
+        let Some(known) = self.repos.get_mut(&repo) else { return };
+        let Some(comment) = known.comments.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut comment.body, body);
         comment.updated = act.now;
-        let number = comment.issue;
+        let comment = comment.clone();
         if stamps {
-            repo.change(number, act.now, |issue| issue.updated = act.now);
+            known.change(comment.issue, act.now, |issue| issue.updated = act.now);
+        }
+        if before != comment.body {
+            self.tell_comment(act, repo, "edited", &comment, Some(&before));
         }
     }
 
     pub(super) fn remove_comment(&mut self, act: Act, repo: i64, id: i64) {
         let stamps = self.habits.comment_edit_stamps;
-        let Some(repo) = self.repos.get_mut(&repo) else { return };
-        let Some(comment) = repo.comments.remove(&id) else { return };
-        if let Some(ids) = repo.comments_of.get_mut(&comment.issue) {
+        let Some(known) = self.repos.get_mut(&repo) else { return };
+        let Some(comment) = known.comments.remove(&id) else { return };
+        if let Some(ids) = known.comments_of.get_mut(&comment.issue) {
             ids.retain(|known| *known != id);
         }
-        repo.change(comment.issue, act.now, |issue| {
+        known.change(comment.issue, act.now, |issue| {
             issue.comments = issue.comments.saturating_sub(1);
             if stamps {
                 issue.updated = act.now;
             }
         });
+        self.tell_comment(act, repo, "deleted", &comment, None);
     }
 
     /// Makes a label; its name must not be taken.
-    pub(super) fn add_label(&mut self, repo: i64, name: &str, color: &str, description: Option<String>) -> Option<i64> {
+    pub(super) fn add_label(
+        &mut self,
+        act: Act,
+        repo: i64,
+        name: &str,
+        color: &str,
+        description: Option<String>,
+    ) -> Option<i64> {
         let id = self.id();
-        let repo = self.repos.get_mut(&repo)?;
+        let known = self.repos.get_mut(&repo)?;
         let (name, color) = (name.to_owned(), color.to_owned());
-        repo.labels.insert(id, Label { id, name, color, description, default: false });
+        let label = Label { id, name, color, description, default: false };
+        known.labels.insert(id, label.clone());
+        self.tell_label(act, repo, "created", &label, None);
         Some(id)
     }
 
     /// The ids of labels by name; unknown ones are made, in the service's grey.
-    pub(super) fn labels_named(&mut self, repo: i64, names: &[String]) -> Answer<Vec<i64>> {
+    pub(super) fn labels_named(&mut self, act: Act, repo: i64, names: &[String]) -> Answer<Vec<i64>> {
         if let Some(long) = names.iter().find(|name| name.chars().count() > 50 || name.trim().is_empty()) {
             return invalid(json!({"value": long, "resource": "Label", "field": "name", "code": "invalid"}));
         }
@@ -148,7 +175,7 @@ impl GithubState {
             let known = self.repos.get(&repo).and_then(|repo| repo.label_named(name)).map(|label| label.id);
             let id = match known {
                 Some(id) => Some(id),
-                None => self.add_label(repo, name, "ededed", None),
+                None => self.add_label(act, repo, name, "ededed", None),
             };
             ids.extend(id.filter(|id| !ids.contains(id)));
         }
@@ -157,12 +184,16 @@ impl GithubState {
 
     /// Takes a label away from the repository and so from all issues; their stamps do not move.
     pub(super) fn remove_label(&mut self, act: Act, repo: i64, id: i64) {
-        let Some(repo) = self.repos.get_mut(&repo) else { return };
-        repo.labels.remove(&id);
-        let carrying = repo.issues.iter().filter(|(_, issue)| issue.get().labels.contains(&id));
+        let Some(known) = self.repos.get_mut(&repo) else { return };
+        let Some(label) = known.labels.remove(&id) else { return };
+        let carrying = known.issues.iter().filter(|(_, issue)| issue.get().labels.contains(&id));
         let carrying: Vec<u64> = carrying.map(|(number, _)| *number).collect();
+        for number in &carrying {
+            known.change(*number, act.now, |issue| issue.labels.retain(|known| *known != id));
+        }
+        self.tell_label(act, repo, "deleted", &label, None);
         for number in carrying {
-            repo.change(number, act.now, |issue| issue.labels.retain(|known| *known != id));
+            self.tell_unlabeled_by_deletion(act, repo, number);
         }
     }
 
@@ -183,7 +214,7 @@ impl GithubState {
         let comments: Vec<Comment> = source.comments.values().filter(|known| known.issue == number).cloned().collect();
         let author = Act { who: issue.author, now: act.now };
         let moved = Issue { labels, milestone: None, gone: None, ..issue.clone() };
-        let new = self.add_issue(author, to, moved)?;
+        let new = self.store_issue(author, to, moved)?;
         if let Some(repo) = self.repos.get_mut(&to) {
             repo.change(new, act.now, |copy| copy.created = issue.created);
             for comment in comments {
@@ -196,22 +227,25 @@ impl GithubState {
             repo.comments_of.remove(&number);
         }
         self.edit_issue(act, from, number, |issue| issue.gone = Some(Gone::Transferred { repo: to, number: new }));
+        self.tell_transferred(act, (from, &issue), (to, new));
         Some(new)
     }
 }
 
-/// Closes or opens an issue; a reason counts only when the state changes (github-api.md §9).
+/// Closes or opens an issue; a reason counts only when the state changes (github-api.md §9), and pull requests
+/// have none.
 pub(super) fn set_state(issue: &mut Issue, act: Act, close: bool, reason: Option<Reason>) {
-    match (close, issue.closed) {
+    let reason = match (close, issue.closed) {
         (true, None) => {
             issue.closed = Some(act.now);
             issue.closed_by = Some(act.who);
-            issue.reason = Some(reason.unwrap_or(Reason::Completed));
+            reason.unwrap_or(Reason::Completed)
         }
         (false, Some(_)) => {
             issue.closed = None;
-            issue.reason = Some(Reason::Reopened);
+            Reason::Reopened
         }
-        _ => {}
-    }
+        _ => return,
+    };
+    issue.reason = Some(reason).filter(|_| issue.pull.is_none());
 }

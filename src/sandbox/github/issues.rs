@@ -124,7 +124,7 @@ impl GithubState {
         // Without push access these are silently left out (github-api.md §3).
         let push = granted.may_push();
         let labels = match wanted.labels.filter(|_| push) {
-            Some(names) => self.labels_named(granted.repo, &names)?,
+            Some(names) => self.labels_named(call.act, granted.repo, &names)?,
             None => Vec::new(),
         };
         let mut assignees = wanted.assignees.filter(|_| push).unwrap_or_default();
@@ -158,7 +158,7 @@ impl GithubState {
             }));
         }
         let labels = match wanted.labels.filter(|_| push) {
-            Some(names) => Some(self.labels_named(granted.repo, &names)?),
+            Some(names) => Some(self.labels_named(call.act, granted.repo, &names)?),
             None => None,
         };
         let act = call.act;
@@ -330,7 +330,7 @@ impl GithubState {
                 None => Vec::new(),
             },
         };
-        let added = self.labels_named(granted.repo, &names)?;
+        let added = self.labels_named(call.act, granted.repo, &names)?;
         self.edit_issue(call.act, granted.repo, issue.number, |issue| {
             if !keep {
                 issue.labels.clear();

@@ -115,9 +115,13 @@ impl Github {
     fn with<T>(&self, act: impl FnOnce(&mut GithubState, Act) -> T) -> T {
         let now = self.sandbox.now();
         let now = now - now.rem_euclid(1000);
-        let github = &mut self.sandbox.state().github;
-        let who = account(github, &self.who, now);
-        act(github, Act { who, now })
+        let done = {
+            let github = &mut self.sandbox.state().github;
+            let who = account(github, &self.who, now);
+            act(github, Act { who, now })
+        };
+        self.sandbox.ring();
+        done
     }
 
     fn in_repo<T>(&self, repo: &RepoName, act: impl FnOnce(&mut GithubState, Act, i64) -> T) -> T {
@@ -159,6 +163,7 @@ impl Github {
                     private: true,
                     archived: false,
                     has_issues: true,
+                    default_branch: "main".to_owned(),
                     created: act.now,
                     next_number: 1,
                     issues: std::collections::BTreeMap::new(),
@@ -166,12 +171,14 @@ impl Github {
                     by_updated: std::collections::BTreeSet::new(),
                     written: std::collections::VecDeque::new(),
                     population: None,
+                    open_computed: std::cell::OnceCell::new(),
                     labels,
                     milestones: std::collections::BTreeMap::new(),
                     comments: std::collections::BTreeMap::new(),
                     comments_of: std::collections::BTreeMap::new(),
                     permissions: [(act.who, Permission::Write), (bot, Permission::Write), (owner, Permission::Admin)]
                         .into(),
+                    hooks: std::collections::BTreeMap::new(),
                 },
             );
             id
@@ -221,7 +228,17 @@ impl Github {
             repos.iter().filter_map(|repo| state.github.names.get(&repo.folded()).copied()).collect()
         };
         let issues = if write { Access::Write } else { Access::Read };
-        self.issue_token(login, "github_pat_", Kind::FineGrained { issues, repos: Some(repos) })
+        self.issue_token(login, "github_pat_", Kind::FineGrained { issues, hooks: Access::None, repos: Some(repos) })
+    }
+
+    /// Lets a fine-grained token look after webhooks too; its account must administrate the repository.
+    pub fn allow_hooks(&self, token: &str) {
+        self.with(|github, _| {
+            let token = github.tokens.get_mut(token).expect("the token is one of this sandbox");
+            if let Kind::FineGrained { hooks, .. } = &mut token.kind {
+                *hooks = Access::Write;
+            }
+        });
     }
 
     fn issue_token(&self, login: &str, prefix: &str, kind: Kind) -> String {
@@ -239,7 +256,10 @@ impl Github {
             let token = github.tokens.get_mut(token).expect("the token is one of this sandbox");
             match &mut token.kind {
                 Kind::Classic(scopes) => scopes.clear(),
-                Kind::FineGrained { issues, .. } => *issues = (*issues).min(Access::Read).max(Access::None),
+                Kind::FineGrained { issues, hooks, .. } => {
+                    *issues = (*issues).min(Access::Read);
+                    *hooks = Access::None;
+                }
             }
         });
     }
@@ -262,18 +282,19 @@ impl Github {
 
     /// Makes a label.
     pub fn label(&self, repo: &RepoName, name: &str) {
-        self.in_repo(repo, |github, _, id| {
-            github.labels_named(id, &[name.to_owned()]).expect("the name is one that a label can have");
+        self.in_repo(repo, |github, act, id| {
+            github.labels_named(act, id, &[name.to_owned()]).expect("the name is one that a label can have");
         });
     }
 
     /// Makes a milestone and answers its number.
     pub fn milestone(&self, repo: &RepoName, title: &str) -> u64 {
-        self.in_repo(repo, |github, act, repo| {
+        self.in_repo(repo, |github, act, repo_id| {
             let id = github.id();
-            let repo = github.repos.get_mut(&repo).expect("looked up above");
+            let repo = github.repos.get_mut(&repo_id).expect("looked up above");
             let number = repo.milestones.len() as u64 + 1;
             repo.milestones.insert(number, Milestone { id, number, title: title.to_owned(), created: act.now });
+            github.tell_milestone(act, repo_id, number);
             number
         })
     }
@@ -301,7 +322,7 @@ impl Github {
     pub fn issue(&self, repo: &RepoName, seed: IssueSeed) -> IssueNumber {
         self.in_repo(repo, |github, act, id| {
             let IssueSeed { title, body, labels, assignees, closed } = seed;
-            let labels = github.labels_named(id, &labels).expect("the names are ones that labels can have");
+            let labels = github.labels_named(act, id, &labels).expect("the names are ones that labels can have");
             let assignees =
                 assignees.iter().map(|login| github.assignable_id(id, login).expect("the login is assignable"));
             let draft = Issue {
@@ -319,33 +340,48 @@ impl Github {
         })
     }
 
-    /// Opens a pull request, which shares the issues' numbers.
+    /// Opens a pull request towards the default branch; it shares the issues' numbers.
     pub fn pull_request(&self, repo: &RepoName, title: &str, body: &str) -> IssueNumber {
+        let base = self.in_repo(repo, |github, _, id| {
+            github.repos.get(&id).map(|repo| repo.default_branch.clone()).unwrap_or_default()
+        });
+        self.pull_request_into(repo, &base, title, body)
+    }
+
+    /// Opens a pull request towards a branch.
+    pub fn pull_request_into(&self, repo: &RepoName, base: &str, title: &str, body: &str) -> IssueNumber {
         self.in_repo(repo, |github, act, id| {
+            let (base, head) = (base.to_owned(), "work".to_owned());
             let draft = Issue {
                 title: title.to_owned(),
                 body: Some(body.to_owned()),
-                pull: Some(Pull { draft: false, merged_at: None }),
+                pull: Some(Pull { draft: false, merged_at: None, merged_by: None, base, head }),
                 ..Issue::blank()
             };
             github.add_issue(act, id, draft).expect("the repository was looked up above")
         })
     }
 
-    /// Merges a pull request into the default branch: closes the issues of its repository that its description
-    /// says it closes.
+    /// Merges a pull request. Into the default branch, that closes the issues its description says it closes.
     pub fn merge(&self, repo: &RepoName, number: IssueNumber) {
-        let mut closes = Vec::new();
-        self.edit(repo, number, |issue, act| {
-            issue.pull = Some(Pull { draft: false, merged_at: Some(act.now) });
-            set_state(issue, act, true, None);
-            closes = closed_by(issue.body.as_deref().unwrap_or_default());
-        });
         self.in_repo(repo, |github, act, id| {
-            for number in closes {
-                github.edit_issue(act, id, number, |issue| set_state(issue, act, true, None));
-            }
+            assert!(github.merge(act, id, number), "there is no pull request {repo}#{number}");
         });
+    }
+
+    /// Closes a pull request without merging it.
+    pub fn close_unmerged(&self, repo: &RepoName, number: IssueNumber) {
+        self.edit(repo, number, |issue, act| set_state(issue, act, true, None));
+    }
+
+    /// Names the default branch; `main` at first.
+    pub fn set_default_branch(&self, repo: &RepoName, branch: &str) {
+        self.settle_repo(repo, |repo| repo.default_branch = branch.to_owned());
+    }
+
+    /// Puts an issue into a milestone, or into none.
+    pub fn set_milestone(&self, repo: &RepoName, number: IssueNumber, milestone: Option<u64>) {
+        self.edit(repo, number, |issue, _| issue.milestone = milestone);
     }
 
     fn edit(&self, repo: &RepoName, number: IssueNumber, edit: impl FnOnce(&mut Issue, Act)) {
@@ -398,7 +434,8 @@ impl Github {
     /// Adds a label, made where there is none of that name.
     pub fn add_label(&self, repo: &RepoName, number: IssueNumber, name: &str) {
         self.in_repo(repo, |github, act, id| {
-            let labels = github.labels_named(id, &[name.to_owned()]).expect("the name is one that a label can have");
+            let labels =
+                github.labels_named(act, id, &[name.to_owned()]).expect("the name is one that a label can have");
             github.edit_issue(act, id, number, |issue| {
                 issue.labels.retain(|known| !labels.contains(known));
                 issue.labels.extend(labels);
@@ -463,14 +500,13 @@ impl Github {
     pub fn rename_repository(&self, repo: &RepoName, name: &str) -> RepoName {
         let new: RepoName =
             format!("{}/{name}", repo.owner()).parse().expect("the new name is one a repository can have");
-        self.in_repo(repo, |github, _, id| {
+        self.in_repo(repo, |github, act, id| {
             github.names.remove(&repo.folded());
             github.former.insert(repo.folded(), id);
             github.former.remove(&new.folded());
             github.names.insert(new.folded(), id);
-            if let Some(repo) = github.repos.get_mut(&id) {
-                repo.name = new.name().to_owned();
-            }
+            let old = github.repos.get_mut(&id).map(|repo| std::mem::replace(&mut repo.name, new.name().to_owned()));
+            github.tell_renamed(act, id, &old.unwrap_or_default());
         });
         new
     }
@@ -508,19 +544,6 @@ impl GithubState {
         repo.population = Some(population.clone());
         population
     }
-}
-
-/// The issues that a description says it closes: a keyword, perhaps a colon, `#` and a number (github-api.md §12).
-fn closed_by(text: &str) -> Vec<IssueNumber> {
-    let words = ["close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved"];
-    let parts: Vec<&str> = text.split_whitespace().collect();
-    let pairs = parts.windows(2).filter_map(|pair| {
-        let [word, target] = pair else { return None };
-        let keyword = words.contains(&word.trim_end_matches(':').to_lowercase().as_str());
-        let digits: String = target.strip_prefix('#')?.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().ok().filter(|_| keyword)
-    });
-    pairs.collect()
 }
 
 /// The id of an account, made where there is none of that login.

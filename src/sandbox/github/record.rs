@@ -18,21 +18,26 @@ pub(super) struct Writer<'s> {
     /// `https://github.com/owner/name`.
     web: String,
     new: bool,
+    /// For a webhook: bodies of those lack a few things.
+    told: bool,
     accounts: BTreeMap<i64, Vec<u8>>,
 }
 
 impl<'s> Writer<'s> {
     pub fn new(state: &'s GithubState, repo: &'s Repo, call: &'s Call<'_>) -> Self {
+        Self { new: call.is_new(), told: false, ..Self::told(state, repo, call.ask.base) }
+    }
+
+    /// For what a hook is told; `base` is where the API is found.
+    pub fn told(state: &'s GithubState, repo: &'s Repo, base: &'s str) -> Self {
         let name = state.full_name(repo);
-        Self {
-            state,
-            repo,
-            base: call.ask.base,
-            api: format!("{}/repos/{name}", call.ask.base),
-            web: format!("{WEB}/{name}"),
-            new: call.is_new(),
-            accounts: BTreeMap::new(),
-        }
+        let (api, web) = (format!("{base}/repos/{name}"), format!("{WEB}/{name}"));
+        Self { state, repo, base, api, web, new: false, told: true, accounts: BTreeMap::new() }
+    }
+
+    /// The same, for another repository.
+    pub fn elsewhere(&self, repo: i64) -> Option<Writer<'s>> {
+        Some(Writer::told(self.state, self.state.repos.get(&repo)?, self.base))
     }
 
     /// The address of the repository in the API.
@@ -40,7 +45,7 @@ impl<'s> Writer<'s> {
         &self.api
     }
 
-    fn account(&mut self, id: i64) -> &[u8] {
+    pub fn account(&mut self, id: i64) -> &[u8] {
         let (state, base) = (self.state, self.base);
         self.accounts.entry(id).or_insert_with(|| {
             let mut out = Vec::with_capacity(1100);
@@ -52,7 +57,7 @@ impl<'s> Writer<'s> {
         })
     }
 
-    fn put_account(&mut self, object: &mut Object<'_>, name: &str, id: Option<i64>) {
+    pub fn put_account(&mut self, object: &mut Object<'_>, name: &str, id: Option<i64>) {
         match id {
             Some(id) => object.raw(name, self.account(id)),
             None => object.raw(name, b"null"),
@@ -111,11 +116,73 @@ impl<'s> Writer<'s> {
             );
         }
         object.put("body", &issue.body);
-        self.put_account(&mut object, "closed_by", issue.closed_by);
+        if !self.told {
+            self.put_account(&mut object, "closed_by", issue.closed_by);
+        }
         reactions(object.key("reactions"), &[&api, "/issues/", &number]);
         object.plain("timeline_url", &[&api, "/issues/", &number, "/timeline"]);
         object.raw("performed_via_github_app", b"null");
         object.put("state_reason", &issue.reason.map(super::Reason::as_str));
+        object.close();
+    }
+
+    /// A pull request, for those who ask for one alone and for hooks.
+    pub fn pull(&mut self, out: &mut Vec<u8>, issue: &Issue) {
+        let Some(pull) = &issue.pull else { return out.extend_from_slice(b"null") };
+        let number = issue.number.to_string();
+        let (api, web) = (self.api.clone(), self.web.clone());
+        let merged = pull.merged_at.is_some();
+        let sha = |salt: u64| format!("{:016x}{:024x}", issue.id.cast_unsigned() ^ salt, salt);
+        let mut object = Object::open(out);
+        object.plain("url", &[&api, "/pulls/", &number]);
+        // A pull request has an id of its own beside that of its issue; ids are handed out in steps of seven.
+        object.put("id", &(issue.id + 3));
+        object.put("node_id", &node_id("PR", issue.id));
+        object.plain("html_url", &[&web, "/pull/", &number]);
+        object.plain("diff_url", &[&web, "/pull/", &number, ".diff"]);
+        object.plain("patch_url", &[&web, "/pull/", &number, ".patch"]);
+        object.plain("issue_url", &[&api, "/issues/", &number]);
+        object.put("number", &issue.number);
+        object.put("state", if issue.closed.is_some() { "closed" } else { "open" });
+        object.put("locked", &issue.locked.is_some());
+        object.put("title", &issue.title);
+        self.put_account(&mut object, "user", Some(issue.author));
+        object.put("body", &issue.body);
+        object.put("created_at", &instant_s(issue.created));
+        object.put("updated_at", &instant_s(issue.updated));
+        object.put("closed_at", &issue.closed.map(instant_s));
+        object.put("merged_at", &pull.merged_at.map(instant_s));
+        if !self.new {
+            object.put("merge_commit_sha", &merged.then(|| sha(3)));
+            self.put_account(&mut object, "assignee", issue.assignees.first().copied());
+        }
+        list(object.key("assignees"), &issue.assignees, |out, id| out.extend_from_slice(self.account(*id)));
+        object.raw("requested_reviewers", b"[]").raw("requested_teams", b"[]");
+        self.labels(object.key("labels"), &issue.labels);
+        match issue.milestone.and_then(|number| self.repo.milestones.get(&number)) {
+            Some(milestone) => self.milestone(object.key("milestone"), milestone),
+            None => object.key("milestone").extend_from_slice(b"null"),
+        }
+        object.put("draft", &pull.draft);
+        object.plain("comments_url", &[&api, "/issues/", &number, "/comments"]);
+        for (name, branch, salt) in [("head", &pull.head, 1), ("base", &pull.base, 2)] {
+            let owner = self.state.accounts.get(&self.repo.owner).map(|owner| owner.login.as_str()).unwrap_or_default();
+            let mut inner = Object::open(object.key(name));
+            inner.put("label", &format!("{owner}:{branch}"));
+            inner.put("ref", branch);
+            inner.put("sha", &sha(salt));
+            self.put_account(&mut inner, "user", Some(self.repo.owner));
+            self.repository(inner.key("repo"), Permission::Read);
+            inner.close();
+        }
+        object.put("author_association", self.association(issue.author));
+        object.raw("auto_merge", b"null").raw("active_lock_reason", b"null");
+        object.put("merged", &merged);
+        object.put("mergeable", &(!merged && issue.closed.is_none()).then_some(true));
+        self.put_account(&mut object, "merged_by", pull.merged_by);
+        object.put("comments", &issue.comments);
+        object.raw("review_comments", b"0").raw("commits", b"1").raw("changed_files", b"1");
+        object.raw("additions", b"1").raw("deletions", b"0");
         object.close();
     }
 
@@ -140,6 +207,20 @@ impl<'s> Writer<'s> {
 
     pub fn label(&self, out: &mut Vec<u8>, label: &Label) {
         write_label(out, label, &self.api);
+    }
+
+    /// A label of the repository under the key `label`, unless it is there no more.
+    pub fn label_by_id(&self, object: &mut Object<'_>, id: i64) {
+        if let Some(label) = self.repo.labels.get(&id) {
+            self.label(object.key("label"), label);
+        }
+    }
+
+    /// A milestone of the repository under the key `milestone`.
+    pub fn milestone_by_number(&self, object: &mut Object<'_>, number: u64) {
+        if let Some(milestone) = self.repo.milestones.get(&number) {
+            self.milestone(object.key("milestone"), milestone);
+        }
     }
 
     pub fn labels(&self, out: &mut Vec<u8>, ids: &[i64]) {
@@ -202,8 +283,11 @@ impl<'s> Writer<'s> {
         object.put("disabled", &false);
         object.put("open_issues_count", &open);
         object.put("open_issues", &open);
-        object.put("default_branch", "main");
+        object.put("default_branch", &repo.default_branch);
         object.put("visibility", if repo.private { "private" } else { "public" });
+        if self.told {
+            return object.close();
+        }
         let rank = |least| permission >= least;
         let mut inner = Object::open(object.key("permissions"));
         inner.put("admin", &rank(Permission::Admin));

@@ -66,7 +66,7 @@ impl GithubState {
         }
         let outside = |repos: &Option<Vec<i64>>| repos.as_ref().is_some_and(|repos| !repos.contains(&id));
         match &token.kind {
-            Kind::FineGrained { issues, repos } if *issues < Access::Write || outside(repos) => {
+            Kind::FineGrained { issues, repos, .. } if *issues < Access::Write || outside(repos) => {
                 let wanted =
                     if rest.first() == Some(&"labels") { "issues=write; pull_requests=write" } else { "issues=write" };
                 Err(Refusal::new(403, "Resource not accessible by personal access token")
@@ -222,7 +222,7 @@ impl GithubState {
         let (name, color, description) = self.label_parts(granted, &body, "name", None)?;
         let Some(name) = name else { return refuse(422, "Invalid request.\n\n\"name\" wasn't supplied.") };
         let color = color.unwrap_or_else(|| "ededed".to_owned());
-        match self.add_label(granted.repo, &name, &color, description) {
+        match self.add_label(call.act, granted.repo, &name, &color, description) {
             Some(id) => self.show_label(granted, id, 201, call),
             None => not_found(),
         }
@@ -237,9 +237,12 @@ impl GithubState {
         let (name, color, description) = self.label_parts(granted, &body, "new_name", Some(id))?;
         let label = self.repos.get_mut(&granted.repo).and_then(|repo| repo.labels.get_mut(&id));
         if let Some(label) = label {
+            let before = label.clone();
             label.name = name.unwrap_or_else(|| label.name.clone());
             label.color = color.unwrap_or_else(|| label.color.clone());
             label.description = description.or_else(|| label.description.clone());
+            let after = label.clone();
+            self.tell_label(call.act, granted.repo, "edited", &after, Some(&before));
         }
         self.show_label(granted, id, 200, call)
     }

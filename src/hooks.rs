@@ -1,0 +1,658 @@
+//! Looks after the hooks: exactly one live hook for each project and repository, made, mended, replaced, removed, and
+//! what GitHub failed to hand over fetched.
+//!
+//! What is to be done is decided by [`decide`]; here it is carried out. A hook is announced in our database before its
+//! service is asked for it, so that the handshake can be told from a stranger's and a lost answer is made up for; one
+//! that takes another's place stands before the other goes.
+
+mod decide;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use self::decide::{Decision, Known, LEAVING, decide};
+use crate::clock::{Timestamp, earlier, later};
+use crate::config::{Config, Route, Secret};
+use crate::inbox::{self, Taken, digest};
+use crate::model::{RouteName, Side};
+use crate::provider::asana::AsanaHooks;
+use crate::provider::github::GithubHooks;
+use crate::provider::heard::Whole;
+use crate::provider::hooks::{Hook, Hooks};
+use crate::provider::{ProviderError, hooks::CreatedHook};
+use crate::seal::{NoChance, Seal, nonce, token};
+use crate::store::{HookChange, HookRow, HookState, Lease, NewHook, Store, StoreError};
+use crate::workshop::{Haste, Unequipped, Workshop};
+
+/// How long a creation may take, the handshake within it: longer than any call.
+const PENDING: Duration = Duration::from_secs(660);
+
+/// How far back lost deliveries are looked for before the last time they were: the log of a delivery appears when it
+/// has failed, up to ten seconds after it began, and clocks differ.
+const OVERLAP: Duration = Duration::from_secs(900);
+
+/// GitHub keeps the log of its deliveries for three days.
+const LOG_KEPT: Duration = Duration::from_secs(3 * 24 * 3_600);
+
+/// Deliveries fetched for one hook in one go; the rest follows the next time.
+const FETCHED_MAX: usize = 200;
+
+/// The lease under which hooks are looked after, so that several replicas never make two. A route of that name would
+/// wait its turn, no more.
+const LEASE_NAME: &str = "_hooks";
+
+/// Something that hooks are on: a project or a repository, reached with the token of a route that names it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Which side.
+    pub side: Side,
+    /// The project's gid, or the repository in lower case.
+    pub resource: String,
+    route: Route,
+}
+
+/// Every project and every repository of the configuration, each once.
+pub fn subjects(config: &Config) -> Vec<Subject> {
+    let mut found: BTreeMap<(Side, String), Subject> = BTreeMap::new();
+    for route in &config.routes {
+        for (side, resource) in [(Side::Tracker, route.project.to_string()), (Side::Forge, route.repo.folded())] {
+            let subject = || Subject { side, resource: resource.clone(), route: route.clone() };
+            found.entry((side, resource.clone())).or_insert_with(subject);
+        }
+    }
+    found.into_values().collect()
+}
+
+/// What was found and done about the hooks of one subject.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// `asana` or `github`.
+    pub provider: &'static str,
+    /// The project's gid, or the repository.
+    pub resource: String,
+    /// What was done, in words; empty when all was well.
+    pub done: Vec<String>,
+    /// What is wrong still, if something is.
+    pub trouble: Option<String>,
+    /// Deliveries that the service had failed to hand over and that were fetched.
+    pub fetched: u64,
+    /// Routes that are to be woken because of them.
+    #[serde(skip)]
+    pub wake: Vec<(RouteName, Option<Whole>)>,
+}
+
+/// A hook as an operator sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    /// `asana` or `github`.
+    pub provider: &'static str,
+    /// The project's gid, or the repository.
+    pub resource: String,
+    /// The service's id.
+    pub id: Option<String>,
+    /// Where it sends to, without its token.
+    pub target: String,
+    /// `live`, `pending`, `leaving`; `stranger`: it sends here, but is not known here; `gone`: known, but not there.
+    pub state: &'static str,
+    /// Whether the service has it switched on.
+    pub active: Option<bool>,
+    /// When a verified delivery of it last came.
+    pub heard_at: Option<Timestamp>,
+    /// What is wrong, if something is.
+    pub trouble: Option<String>,
+}
+
+/// Why hooks could not be looked after at all.
+#[derive(Debug)]
+pub enum HooksError {
+    /// A setting is missing: which, and what to do.
+    Unset(&'static str),
+    /// Another replica or command is at it.
+    Held(String),
+    /// The database.
+    Store(StoreError),
+    /// No connection can be made.
+    Unequipped(Unequipped),
+}
+
+impl fmt::Display for HooksError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unset(what) => out.write_str(what),
+            Self::Held(holder) => write!(out, "{holder} is looking after the hooks; try again when it is done"),
+            Self::Store(error) => error.fmt(out),
+            Self::Unequipped(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for HooksError {}
+
+impl From<StoreError> for HooksError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Unequipped> for HooksError {
+    fn from(error: Unequipped) -> Self {
+        Self::Unequipped(error)
+    }
+}
+
+/// Why one subject's hooks could not be put right; the others go on.
+#[derive(Debug)]
+enum Trouble {
+    Provider(ProviderError),
+    Store(StoreError),
+    Said(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Provider(error) => error.fmt(out),
+            Self::Store(error) => error.fmt(out),
+            Self::Said(what) => out.write_str(what),
+        }
+    }
+}
+
+impl From<ProviderError> for Trouble {
+    fn from(error: ProviderError) -> Self {
+        Self::Provider(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NoChance> for Trouble {
+    fn from(error: NoChance) -> Self {
+        Self::Said(error.to_string())
+    }
+}
+
+/// Who looks after the hooks.
+pub struct Keeper<'a> {
+    works: &'a Workshop,
+    seal: Option<Seal>,
+    public_url: &'a str,
+}
+
+impl<'a> Keeper<'a> {
+    /// Over the present configuration.
+    ///
+    /// # Errors
+    /// [`HooksError::Unset`] when there is no public address.
+    pub fn new(works: &'a Workshop) -> Result<Self, HooksError> {
+        let webhooks = &works.config.webhooks;
+        let Some(public_url) = webhooks.public_url.as_deref() else {
+            return Err(HooksError::Unset(
+                "hooks need an address where Asana and GitHub find this service; set public_url in [webhooks]",
+            ));
+        };
+        Ok(Self { works, seal: webhooks.seal_key.as_ref().map(Seal::new), public_url })
+    }
+
+    /// Sees to it that each subject has exactly one live hook, and fetches what GitHub failed to hand over.
+    ///
+    /// # Errors
+    /// What keeps all of it from being done; one subject's trouble is in its report.
+    pub fn ensure(&self, subjects: &[Subject]) -> Result<Vec<Report>, HooksError> {
+        self.led(subjects, |keeper, subject, report| keeper.put_right(subject, report, false))
+    }
+
+    /// Gives each subject's hook a new secret, without a gap: on Asana another hook takes its place, on GitHub the old
+    /// secret stays good for an hour.
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub fn rotate(&self, subjects: &[Subject]) -> Result<Vec<Report>, HooksError> {
+        self.led(subjects, |keeper, subject, report| match subject.side {
+            Side::Tracker => keeper.put_right(subject, report, true),
+            Side::Forge => {
+                keeper.put_right(subject, report, false)?;
+                keeper.change_secret(subject, report)
+            }
+        })
+    }
+
+    /// Removes every hook of ours from the subjects.
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub fn remove(&self, subjects: &[Subject]) -> Result<Vec<Report>, HooksError> {
+        self.led(subjects, |keeper, subject, report| {
+            let api = keeper.api(subject)?;
+            let rows = keeper.rows(subject)?;
+            for hook in api.list()? {
+                let known = rows.iter().any(|row| row.remote.as_deref() == Some(&hook.id));
+                if known || keeper.is_ours(subject.side, &hook) {
+                    api.remove(&hook.id)?;
+                    report.done.push(format!("removed hook {}", hook.id));
+                }
+            }
+            for row in rows {
+                keeper.works.store.forget_hook(row.id)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The hooks of the subjects, as both sides know them. Writes nothing.
+    ///
+    /// # Errors
+    /// When the database fails; a service that does not answer is told in the list.
+    pub fn list(&self, subjects: &[Subject]) -> Result<Vec<Listed>, HooksError> {
+        let mut listed = Vec::new();
+        for subject in subjects {
+            let rows = self.rows(subject)?;
+            let api = self.api(subject)?;
+            let (remote, unknown) = match api.list() {
+                Ok(remote) => (remote, None),
+                Err(error) => (Vec::new(), Some(error.to_string())),
+            };
+            for row in &rows {
+                let hook = remote.iter().find(|hook| row.remote.as_deref() == Some(&hook.id));
+                let state = match (hook, &unknown, row.state) {
+                    (None, None, HookState::Live) => "gone",
+                    (.., state) => state.as_str(),
+                };
+                listed.push(Listed {
+                    provider: subject.side.service(),
+                    resource: subject.resource.clone(),
+                    id: row.remote.clone(),
+                    target: row.target.clone(),
+                    state,
+                    active: hook.map(|hook| hook.active),
+                    heard_at: row.heard_at,
+                    trouble: unknown.clone().or_else(|| {
+                        let failing = hook.and_then(|hook| hook.last_failure.clone());
+                        row.trouble.clone().or(failing)
+                    }),
+                });
+            }
+            let strangers = remote.iter().filter(|hook| {
+                self.is_ours(subject.side, hook) && !rows.iter().any(|row| row.remote.as_deref() == Some(&hook.id))
+            });
+            for hook in strangers {
+                listed.push(Listed {
+                    provider: subject.side.service(),
+                    resource: subject.resource.clone(),
+                    id: Some(hook.id.clone()),
+                    target: hook.shown_target(),
+                    state: "stranger",
+                    active: Some(hook.active),
+                    heard_at: None,
+                    trouble: Some("it sends here, but its secret is not known; `evenkeel webhooks ensure`".to_owned()),
+                });
+            }
+            if rows.is_empty()
+                && let Some(why) = unknown
+            {
+                listed.push(Listed {
+                    provider: subject.side.service(),
+                    resource: subject.resource.clone(),
+                    id: None,
+                    target: String::new(),
+                    state: "unknown",
+                    active: None,
+                    heard_at: None,
+                    trouble: Some(why),
+                });
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Does `work` for each subject, one replica at a time.
+    fn led(
+        &self,
+        subjects: &[Subject],
+        work: impl Fn(&Self, &Subject, &mut Report) -> Result<(), Trouble>,
+    ) -> Result<Vec<Report>, HooksError> {
+        let store = &self.works.store;
+        let name: RouteName = LEASE_NAME.parse().expect("the constant is a route's name");
+        let holder = format!("{}/hooks", self.works.holder);
+        let lease = match store.acquire(&name, &holder, self.works.clock.now())? {
+            Ok(lease) => lease,
+            Err(held) => return Err(HooksError::Held(held.holder)),
+        };
+        let reports = self.led_by(&lease, subjects, work);
+        if let Err(error) = store.release(&lease) {
+            log::warn!("releasing the lease of the hooks: {error}");
+        }
+        reports
+    }
+
+    fn led_by(
+        &self,
+        lease: &Lease,
+        subjects: &[Subject],
+        work: impl Fn(&Self, &Subject, &mut Report) -> Result<(), Trouble>,
+    ) -> Result<Vec<Report>, HooksError> {
+        let mut reports = Vec::new();
+        for subject in subjects {
+            if self.works.stop.raised() {
+                break;
+            }
+            self.works.store.renew(lease, self.works.clock.now())?;
+            let mut report = Report {
+                provider: subject.side.service(),
+                resource: subject.resource.clone(),
+                done: Vec::new(),
+                trouble: None,
+                fetched: 0,
+                wake: Vec::new(),
+            };
+            if let Err(trouble) = work(self, subject, &mut report) {
+                report.trouble = Some(trouble.to_string());
+            }
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+
+    /// Carries out what [`decide`] says; `anew` makes another hook in any case.
+    fn put_right(&self, subject: &Subject, report: &mut Report, anew: bool) -> Result<(), Trouble> {
+        let api = self.api(subject)?;
+        let remote = api.list()?;
+        let known: Vec<Known> = self.rows(subject)?.into_iter().map(|row| self.known(row)).collect();
+        let by_config = self.config_secret(subject.side).is_some();
+        let prefix = self.prefix(subject.side);
+        let now = self.works.clock.now();
+        let hash = |target: &str| Some(digest(target.strip_prefix(&prefix)?.strip_prefix('/')?.as_bytes()));
+        let mut decision = decide(subject.side, &known, &remote, &prefix, by_config, hash, now);
+        if anew && let Some((row, hook)) = decision.keep.take() {
+            decision.make = Some("it is replaced");
+            decision.retire.push(row);
+            decision.remove.push((hook, "another took its place"));
+        }
+        let failing = |id: &str| {
+            let hook = remote.iter().find(|hook| hook.id == id)?;
+            hook.last_failure.as_ref().map(|why| format!("its last delivery failed: {why}"))
+        };
+        let trouble = decision.keep.as_ref().and_then(|(_, id)| failing(id));
+        let kept = decision.keep.clone();
+        let outcome = self.carry_out(subject, &*api, decision, report);
+        let lost = match (&outcome, &kept, subject.side) {
+            (Ok(()), Some((row, id)), Side::Forge) => self.fetch_lost(*row, id, &*api, report),
+            _ => Ok(()),
+        };
+        if let Some((row, _)) = &kept {
+            // Only then: what was not fetched is looked for again from where it was left.
+            if outcome.is_ok() && lost.is_ok() {
+                let checked = Some((now, trouble.clone()));
+                self.works.store.change_hook(*row, &HookChange { checked, ..HookChange::default() })?;
+            }
+        }
+        report.trouble = trouble;
+        outcome.and(lost)
+    }
+
+    fn carry_out(
+        &self,
+        subject: &Subject,
+        api: &dyn Hooks,
+        decision: Decision,
+        report: &mut Report,
+    ) -> Result<(), Trouble> {
+        let store = &self.works.store;
+        let Decision { keep: _, adopt, set_wanted, resign, make, retire, remove, forget } = decision;
+        if let Some((row, id)) = adopt {
+            let change = HookChange { remote: Some(id.clone()), state: Some(HookState::Live), ..HookChange::default() };
+            store.change_hook(row, &change)?;
+            report.done.push(format!("hook {id} stands, though its creation had no answer"));
+        }
+        if let Some(id) = set_wanted {
+            api.set_wanted(&id)?;
+            report.done.push(format!("hook {id} sends what is wanted again"));
+        }
+        if let Some(id) = resign {
+            self.sign(subject, api, &id)?;
+            report.done.push(format!("hook {id} signs with a secret that is known here"));
+        }
+        if let Some(why) = make {
+            let made = self.make(subject, api)?;
+            report.done.push(format!("made hook {made} ({why})"));
+        }
+        for row in retire {
+            let checked = Some((self.works.clock.now(), None));
+            store
+                .change_hook(row, &HookChange { state: Some(HookState::Leaving), checked, ..HookChange::default() })?;
+        }
+        for (id, why) in remove {
+            api.remove(&id)?;
+            report.done.push(format!("removed hook {id} ({why})"));
+        }
+        for row in forget {
+            store.forget_hook(row)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a hook: announced, made, and on Asana compared with what the handshake brought.
+    fn make(&self, subject: &Subject, api: &dyn Hooks) -> Result<String, Trouble> {
+        let store = &self.works.store;
+        let now = self.works.clock.now();
+        let name = token()?;
+        let token_hash = digest(name.reveal().as_bytes());
+        let prefix = self.prefix(subject.side);
+        let config = self.config_secret(subject.side);
+        let chosen = match (subject.side, config) {
+            (Side::Tracker, _) => None,
+            (Side::Forge, Some(secret)) => Some(secret.clone()),
+            (Side::Forge, None) => Some(token()?),
+        };
+        let target = if config.is_some() { prefix.clone() } else { format!("{prefix}/{}", name.reveal()) };
+        let seal = self.seal_for(subject.side)?;
+        let sealed = match (&chosen, seal) {
+            (Some(secret), Some(seal)) if config.is_none() => Some(seal.seal(secret, &token_hash, nonce()?)),
+            _ => None,
+        };
+        let new = NewHook {
+            side: subject.side,
+            resource: subject.resource.clone(),
+            token_hash: token_hash.clone(),
+            target: prefix,
+            secret: sealed,
+            pending_until: later(now, PENDING),
+        };
+        let row = store.announce_hook(&new, now)?;
+        let CreatedHook { hook, secret } = match api.create(&target, chosen.as_ref()) {
+            Ok(created) => created,
+            Err(error) => {
+                if !error.maybe_done() {
+                    store.forget_hook(row)?;
+                }
+                return Err(error.into());
+            }
+        };
+        if subject.side == Side::Tracker {
+            let kept = store.hook_by_token(&token_hash)?.and_then(|row| row.secret);
+            let opened = match (seal, kept) {
+                (Some(seal), Some(kept)) => seal.open(&kept, &token_hash).ok(),
+                _ => None,
+            };
+            if secret.is_some() && opened != secret {
+                api.remove(&hook.id)?;
+                store.forget_hook(row)?;
+                return Err(Trouble::Said(
+                    "somebody else answered Asana's handshake, or answered it with another secret; the hook was removed. \
+                     Does public_url lead to this service, and do all replicas share its database?"
+                        .to_owned(),
+                ));
+            }
+        }
+        let change =
+            HookChange { remote: Some(hook.id.clone()), state: Some(HookState::Live), ..HookChange::default() };
+        store.change_hook(row, &change)?;
+        Ok(hook.id)
+    }
+
+    /// Gives a GitHub hook of ours, known here or not, a secret that is known here.
+    fn sign(&self, subject: &Subject, api: &dyn Hooks, id: &str) -> Result<(), Trouble> {
+        let store = &self.works.store;
+        let row = store.hook_by_remote(subject.side, id)?;
+        let secret = match self.config_secret(subject.side) {
+            Some(secret) => secret.clone(),
+            None => match row.as_ref().and_then(|row| self.opened(row)) {
+                Some(secret) => secret,
+                None => return Err(Trouble::Said(format!("the secret of hook {id} is not known; rotate it"))),
+            },
+        };
+        if row.is_none() {
+            let now = self.works.clock.now();
+            let new = NewHook {
+                side: subject.side,
+                resource: subject.resource.clone(),
+                token_hash: digest(token()?.reveal().as_bytes()),
+                target: self.prefix(subject.side),
+                secret: None,
+                pending_until: now,
+            };
+            let row = store.announce_hook(&new, now)?;
+            let change =
+                HookChange { remote: Some(id.to_owned()), state: Some(HookState::Live), ..HookChange::default() };
+            store.change_hook(row, &change)?;
+        }
+        Ok(api.set_secret(id, &secret)?)
+    }
+
+    /// A new secret for a GitHub hook. Both are good before the service knows the new one, and for a while after.
+    fn change_secret(&self, subject: &Subject, report: &mut Report) -> Result<(), Trouble> {
+        let store = &self.works.store;
+        let api = self.api(subject)?;
+        for row in self.rows(subject)?.into_iter().filter(|row| row.state == HookState::Live) {
+            let Some(id) = row.remote.clone() else { continue };
+            if let Some(secret) = self.config_secret(subject.side) {
+                api.set_secret(&id, secret)?;
+                report.done.push(format!("hook {id} signs with the secret of the configuration"));
+                continue;
+            }
+            let Some(seal) = self.seal_for(subject.side)? else { continue };
+            let (fresh, now) = (token()?, self.works.clock.now());
+            let change = HookChange {
+                secret: Some(seal.seal(&fresh, &row.token_hash, nonce()?)),
+                former: row.secret.clone().map(|before| (before, later(now, LEAVING))),
+                ..HookChange::default()
+            };
+            store.change_hook(row.id, &change)?;
+            api.set_secret(&id, &fresh)?;
+            report.done.push(format!("hook {id} signs with a new secret"));
+        }
+        Ok(())
+    }
+
+    /// Fetches the deliveries that GitHub failed to hand over, and takes them in as if they had come.
+    fn fetch_lost(&self, row: i64, id: &str, api: &dyn Hooks, report: &mut Report) -> Result<(), Trouble> {
+        let works = self.works;
+        let now = works.clock.now();
+        let known = works.store.hooks(Some(Side::Forge))?.into_iter().find(|known| known.id == row);
+        let last = known.map(|row| row.checked_at.unwrap_or(row.made_at));
+        let from = last.map_or(now, |last| earlier(last, OVERLAP)).max(earlier(now, LOG_KEPT));
+        let lost = api.undelivered(id, from)?;
+        let guids: Vec<String> = lost.iter().map(|one| one.guid.clone()).collect();
+        let taken = works.store.known_deliveries(Side::Forge, &guids)?;
+        let missing: Vec<_> = lost.into_iter().filter(|one| !taken.contains(&one.guid)).collect();
+        for one in missing.iter().take(FETCHED_MAX) {
+            if works.stop.raised() {
+                return Err(Trouble::Said("stopped".to_owned()));
+            }
+            let fetched = match api.delivery(id, &one.delivery_id) {
+                Ok(fetched) => fetched,
+                // Its log is over; the poll finds what it spoke of.
+                Err(ProviderError::Gone { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let letter = (fetched.guid.as_str(), fetched.event.as_str(), fetched.payload.as_slice());
+            let Taken::In { taken, looks, .. } = inbox::fetched(&works.store, &works.config, row, letter, now)? else {
+                continue;
+            };
+            report.fetched += 1;
+            report.wake.extend(taken.routes.into_iter().map(|route| (route, None)));
+            report.wake.extend(looks.into_iter().map(|(route, whole)| (route, Some(whole))));
+        }
+        if report.fetched > 0 {
+            report.done.push(format!("fetched {} deliveries that GitHub had failed to hand over", report.fetched));
+        }
+        match missing.len().checked_sub(FETCHED_MAX).filter(|left| *left > 0) {
+            None => Ok(()),
+            Some(left) => Err(Trouble::Said(format!("{left} lost deliveries are fetched the next time"))),
+        }
+    }
+
+    fn rows(&self, subject: &Subject) -> Result<Vec<HookRow>, StoreError> {
+        let rows = self.works.store.hooks(Some(subject.side))?;
+        Ok(rows.into_iter().filter(|row| row.resource == subject.resource).collect())
+    }
+
+    fn known(&self, row: HookRow) -> Known {
+        let by_config = row.secret.is_none() && self.config_secret(row.side).is_some();
+        // A creation without a handshake so far has no secret that could be opened.
+        let usable = by_config || self.opened(&row).is_some();
+        Known { row, usable }
+    }
+
+    fn opened(&self, row: &HookRow) -> Option<Secret> {
+        self.seal.as_ref()?.open(row.secret.as_deref()?, &row.token_hash).ok()
+    }
+
+    /// The secret of GitHub's hooks, if the operator chose it.
+    fn config_secret(&self, side: Side) -> Option<&Secret> {
+        self.works.config.github_webhook_secret.as_ref().filter(|_| side == Side::Forge)
+    }
+
+    /// What secrets are sealed with; needed wherever the configuration does not have the secret itself.
+    fn seal_for(&self, side: Side) -> Result<Option<&Seal>, Trouble> {
+        match (&self.seal, self.config_secret(side)) {
+            (Some(seal), _) => Ok(Some(seal)),
+            (None, Some(_)) => Ok(None),
+            (None, None) => Err(Trouble::Said(
+                "a hook's secret is kept sealed; set seal_key in [webhooks] (make one with: openssl rand -hex 32)"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Where the hooks of a side send to, before their token.
+    fn prefix(&self, side: Side) -> String {
+        format!("{}/webhooks/{}", self.public_url, side.service())
+    }
+
+    fn is_ours(&self, side: Side, hook: &Hook) -> bool {
+        hook.target.strip_prefix(&self.prefix(side)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    fn api(&self, subject: &Subject) -> Result<Box<dyn Hooks>, Unequipped> {
+        let connection = self.works.connection(&subject.route, subject.side, Haste::Bulk)?;
+        Ok(match subject.side {
+            Side::Tracker => Box::new(AsanaHooks::new(connection, subject.route.project.clone())),
+            Side::Forge => Box::new(GithubHooks::new(connection, subject.route.repo.clone())),
+        })
+    }
+}
+
+impl From<Unequipped> for Trouble {
+    fn from(error: Unequipped) -> Self {
+        Self::Said(error.to_string())
+    }
+}
+
+/// What old deliveries and calls leave behind goes: called beside the hooks' care.
+///
+/// # Errors
+/// When the database fails.
+pub fn tidy_up(store: &Store, config: &Config, now: Timestamp) -> Result<u64, StoreError> {
+    /// How long a caller may repeat a call by its key.
+    const KEYS: Duration = Duration::from_secs(24 * 3_600);
+    store.forget_call_keys(earlier(now, KEYS))?;
+    store.prune_deliveries(earlier(now, config.webhooks.keep))
+}
