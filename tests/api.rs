@@ -16,6 +16,7 @@ use evenkeel::sandbox::{Fault, Project, Repository, Sandbox, Served, TaskSeed, W
 use evenkeel::server::api::{Api, Code, OPENAPI, WAYS};
 use evenkeel::server::message::{Head, Request, RequestId};
 use evenkeel::store::{Begun, EntryFilter, NewCall, NewDelivery, NewDue, Origin, Store, Touches, Verified};
+use evenkeel::trigger::Ring;
 use evenkeel::workshop::{Present, Workshop};
 use serde_json::{Value, json};
 
@@ -52,7 +53,7 @@ struct Bench {
     store: Store,
     present: Present,
     api: Api,
-    rung: Arc<Mutex<Vec<RouteName>>>,
+    rung: Arc<Mutex<Vec<(RouteName, Ring)>>>,
     contract: Value,
     /// Which answers were seen: method, way, status.
     seen: RefCell<BTreeSet<(String, String, String)>>,
@@ -133,10 +134,10 @@ impl Bench {
         };
         let config = Config::load(Some(&path), &env, &read_file).unwrap_or_else(|errors| panic!("{errors}"));
         let present = Present::new(Self::works(config, &store, &clock));
-        let rung: Arc<Mutex<Vec<RouteName>>> = Arc::default();
+        let rung: Arc<Mutex<Vec<(RouteName, Ring)>>> = Arc::default();
         let api = {
             let rung = rung.clone();
-            Api::new(present.clone()).ringing(move |route| rung.lock().expect("rung").push(route.clone()))
+            Api::new(present.clone()).ringing(move |route, ring| rung.lock().expect("rung").push((route.clone(), ring)))
         };
         let contract = serde_json::from_str(OPENAPI).expect("JSON");
         Self {
@@ -334,8 +335,7 @@ impl Bench {
             headers: [("x-github-event".to_owned(), "issues".to_owned())].into(),
             body: body.to_vec(),
             touches: Touches {
-                items: item.cloned().into_iter().collect(),
-                routes: vec![app()],
+                items: item.map(|item| (item.clone(), vec![app()])).into_iter().collect(),
                 reason: "issues.closed".to_owned(),
                 ..Touches::default()
             },
@@ -343,6 +343,9 @@ impl Bench {
         self.store.take_in(&[new], self.clock.now()).expect("kept")[0].id
     }
 }
+
+/// What GitHub tells when an issue is closed, as far as it matters.
+const CLOSED: &str = r#"{"action":"closed","issue":{"number":1},"repository":{"id":501,"full_name":"acme/app"}}"#;
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -403,18 +406,21 @@ fn every_call_answers_as_the_contract_says() {
     assert_eq!((&pass["actor"], &pass["kind"]), (&json!("api"), &json!("sweep")));
     assert_eq!(pass["cause"], json!(format!("api {}: a look", asked.id)));
 
-    let delivery = bench.delivery("one", Some(&issue), false, b"{\"action\":\"closed\"}");
-    bench.delivery("two", None, true, b"{\xff");
+    let delivery = bench.delivery("one", Some(&issue), false, CLOSED.as_bytes());
+    let garbled = bench.delivery("two", None, true, b"{\xff");
     assert_eq!(bench.get("/api/deliveries").json["deliveries"].as_array().map(Vec::len), Some(2));
     let found = bench.get("/api/deliveries?provider=github&verdict=due&item=github:acme/app%231&limit=1");
     assert_eq!(found.json["deliveries"][0]["id"], json!(delivery));
     let whole = bench.get(&format!("/api/deliveries/{delivery}"));
-    assert_eq!(whole.json["body"], "{\"action\":\"closed\"}");
+    assert_eq!(whole.json["body"], CLOSED);
     let replayed = bench.post(&format!("/api/deliveries/{delivery}/replay"), &why());
     assert_eq!(replayed.json["routes"], json!(["app"]));
     let rung = bench.store.rung(&app(), bench.clock.now(), 10).expect("rung");
     assert_eq!(rung[0].request.as_deref(), Some(replayed.id.as_str()));
-    assert_eq!(*bench.rung.lock().expect("rung"), [app()]);
+    assert_eq!(*bench.rung.lock().expect("rung"), [(app(), Ring::Heard)]);
+
+    let answer = bench.post(&format!("/api/deliveries/{garbled}/replay"), &why());
+    assert_eq!((answer.status, answer.code()), (409, "conflict"), "{}", answer.json);
 
     let parked = bench.park(&key(&stranger));
     assert_eq!(bench.get("/api/parked?route=app").json["parked"][0]["id"], json!(parked));

@@ -134,9 +134,7 @@ fn a_write_whose_answer_was_lost_is_looked_at_and_not_repeated() {
 
 #[test]
 fn an_operators_word_settles_a_status_that_waited() {
-    let mut rules = Rules::default();
-    rules.on_conflict = OnConflict::Ask;
-    let (world, task, issue, link) = pair(rules);
+    let (world, task, issue, link) = pair(Rules { on_conflict: OnConflict::Ask, ..Rules::default() });
     edit(&world, link, Status::Done);
     world.settles();
     world.tracker.edit(&task, |item| item.content.status = Status::Open);

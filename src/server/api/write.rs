@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::ask::{self, Body, CloseBody, Plain, ReconcileBody, Said, SyncBody, gid, row};
 use super::fault::{Code, Fault};
 use super::find::{self, Listener, about};
-use super::replay::replay;
 use super::ways::{Endpoint, Found};
 use super::{Api, BODY_BYTES_MAX};
 use crate::clock::since;
@@ -17,6 +16,7 @@ use crate::model::{ItemKey, Link, LinkStatus, RouteName, Side, Status, TaskGid, 
 use crate::reconcile::{Action, Plan};
 use crate::server::message::{Answer, Request};
 use crate::store::{Begun, Due, NewCall, NewDue};
+use crate::trigger::Ring;
 use crate::workshop::Workshop;
 
 /// How long a call waits for somebody at work on the route: a visit takes less, whoever asks waits for it.
@@ -166,7 +166,7 @@ impl Call<'_> {
             Asked::Sync { task, route } => self.sync(&task, route.as_ref()),
             Asked::Status { task, status } => self.set_status(&task, status),
             Asked::Reconcile { route, full } => self.reconcile(route.as_ref(), full),
-            Asked::Replay { id } => self.replay(id),
+            Asked::Replay { id } => self.api.replay(self.works, id, self.request),
             Asked::Retry { id } => self.retry(id),
             Asked::Drop { id } => self.drop_parked(id),
         }
@@ -274,13 +274,6 @@ impl Call<'_> {
         Ok((202, json!({ "passes": passes })))
     }
 
-    fn replay(&self, id: i64) -> Outcome {
-        let taken = replay(self.works, id, self.request)?;
-        let taken = taken.ok_or_else(|| Fault::not_found(format!("there is no delivery {id}")))?;
-        taken.routes.iter().for_each(|route| (self.api.ringing)(route));
-        Ok((200, json!({ "id": taken.id, "verdict": taken.verdict, "routes": taken.routes })))
-    }
-
     fn retry(&self, id: i64) -> Outcome {
         let due = self.parked_row(id)?;
         if !self.works.store.unpark(id, self.works.clock.now())? {
@@ -346,7 +339,7 @@ impl Call<'_> {
         };
         let dues: Vec<NewDue> = items.into_iter().map(due).collect();
         self.works.store.ring(route, &dues, Some(self.request), now)?;
-        (self.api.ringing)(route);
+        (self.api.ringing)(route, Ring::Heard);
         Ok(())
     }
 }
