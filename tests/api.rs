@@ -1,5 +1,8 @@
 //! The admin API over the sandbox: every call and every refusal, each answer held to the contract in openapi.json.
 
+#![allow(clippy::panic, reason = "a test ends by panicking")]
+#![allow(clippy::disallowed_methods, reason = "passes behind an answer are waited for in real time")]
+
 mod support;
 
 use std::cell::RefCell;
@@ -48,7 +51,6 @@ struct Bench {
     sandbox: Sandbox,
     _served: Served,
     projects: [Project; 2],
-    repos: [Repository; 2],
     folder: tempfile::TempDir,
     store: Store,
     present: Present,
@@ -145,7 +147,6 @@ impl Bench {
             sandbox,
             _served: served,
             projects,
-            repos,
             folder,
             store,
             present,
