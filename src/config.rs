@@ -22,6 +22,7 @@
 mod admin;
 mod database;
 mod faults;
+mod listen;
 mod load;
 mod people;
 mod routes;
@@ -39,6 +40,7 @@ use crate::model::{BySide, ProjectGid, RepoName, RouteName, Rules};
 pub use admin::Admin;
 pub use database::{DatabaseUrl, PostgresTls, PostgresUrl};
 pub use faults::{ConfigErrors, Fault};
+pub use listen::{ForwardedHeader, Listen, ListenAddress, ListenLimits, Proxies};
 pub use schedule::Schedule;
 pub use secret::{Secret, SourceFile, read_file};
 pub use webhooks::Webhooks;
@@ -158,6 +160,8 @@ pub struct Config {
     pub log: LogFormat,
     /// How hooks are kept and deliveries remembered.
     pub webhooks: Webhooks,
+    /// The HTTP listener; without it nothing listens.
+    pub listen: Option<Listen>,
     /// The secret of GitHub's webhooks.
     pub github_webhook_secret: Option<Secret>,
     /// The one before it, good beside it while it is rotated.

@@ -16,7 +16,7 @@
 //! - [`inbox`], [`seal`]: deliveries, verified and durable before they are answered; secrets sealed at rest.
 //! - [`trigger`]: the schedule and the signals, everything that turns into a wake-up.
 //! - [`workshop`], [`service`]: from the configuration to engines, and to a process that keeps them at work.
-//! - [`server`]: what is served over HTTP: the admin API.
+//! - [`server`]: the HTTP listener, and what it serves.
 //! - [`config`], [`logging`], [`cli`]: what an operator says and sees.
 //! - [`sandbox`]: a small Asana and a small GitHub for the demo and the tests.
 //!

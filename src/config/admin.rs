@@ -1,10 +1,9 @@
 //! The `[admin]` section: who may use the admin API.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
 use super::faults::Report;
+use super::listen::parse_range;
 use super::load::optional_secret;
 use super::secret::{Kind, Secret, World};
 use super::section::Section;
@@ -59,13 +58,12 @@ pub(super) fn admin(root: &Section<'_, '_>, world: World<'_>, report: &Report) -
 }
 
 fn allow(section: &Section<'_, '_>) -> Vec<IpNet> {
-    let texts = section.texts("allow", "10.0.0.0/8");
     let mut ranges = Vec::new();
-    for text in texts {
-        match range(&text) {
+    for (text, line) in section.texts_with_lines("allow", "10.0.0.0/8") {
+        match parse_range(&text) {
             Some(range) => ranges.push(range),
             None => section.fault_value(
-                section.line.unwrap_or_default(),
+                line,
                 "allow",
                 &text,
                 "not a range of addresses; write one such as \"10.0.0.0/8\" or \"2001:db8::/32\"",
@@ -73,10 +71,4 @@ fn allow(section: &Section<'_, '_>) -> Vec<IpNet> {
         }
     }
     ranges
-}
-
-/// A range, or a single address.
-fn range(text: &str) -> Option<IpNet> {
-    let range = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
-    Some(range.trunc())
 }

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::admin::admin;
 use super::database::{certificates, database};
 use super::faults::{Report, quote};
+use super::listen::listen;
 use super::people::people;
 use super::routes::{routes, usual_token};
 use super::schedule::check;
@@ -88,6 +89,7 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
     let patience = patience(&root);
     let log = log(&root, world, report);
     let webhooks = webhooks(&root, world, report);
+    let listen = listen(&root);
     let people = people(walk, &root);
     let routes = routes(walk, &root, &people, &tokens, world, report);
     root.finish();
@@ -100,6 +102,7 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
         patience,
         log,
         webhooks,
+        listen,
         github_webhook_secret: webhook_secret,
         github_webhook_secret_former: webhook_secret_former,
         admin,
@@ -301,11 +304,17 @@ fn log(root: &Section<'_, '_>, world: World<'_>, report: &Report) -> LogFormat {
 }
 
 /// A time in whole seconds.
-fn seconds(section: &Section<'_, '_>, key: &'static str, low: u64, high: u64, default: Duration) -> Duration {
+pub(super) fn seconds(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    low: u64,
+    high: u64,
+    default: Duration,
+) -> Duration {
     Duration::from_secs(section.number(key, low..=high, default.as_secs()))
 }
 
 /// A number that fits 32 bits, as its bounds do.
-fn count(section: &Section<'_, '_>, key: &'static str, low: u64, high: u64, default: u32) -> u32 {
+pub(super) fn count(section: &Section<'_, '_>, key: &'static str, low: u64, high: u64, default: u32) -> u32 {
     u32::try_from(section.number(key, low..=high, u64::from(default))).unwrap_or(default)
 }

@@ -275,6 +275,11 @@ impl<'a, 't> Section<'a, 't> {
 
     /// A list of texts, none of them empty.
     pub(super) fn texts(&self, key: &'static str, example: &str) -> Vec<String> {
+        self.texts_with_lines(key, example).into_iter().map(|(text, _)| text).collect()
+    }
+
+    /// A list of texts, none of them empty, each with its line.
+    pub(super) fn texts_with_lines(&self, key: &'static str, example: &str) -> Vec<(String, usize)> {
         let wanted = format!("a list of texts such as [{example:?}]");
         let entries = match self.get(key) {
             None => return Vec::new(),
@@ -291,7 +296,7 @@ impl<'a, 't> Section<'a, 't> {
                 DeValue::String(text) if text.trim().is_empty() => {
                     self.fault(line, key, "an empty text in the list; remove it");
                 }
-                DeValue::String(text) => found.push(text.clone().into_owned()),
+                DeValue::String(text) => found.push((text.clone().into_owned(), line)),
                 other => self.wrong(line, key, other, &wanted),
             }
         }

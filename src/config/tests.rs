@@ -117,6 +117,7 @@ fn the_defaults_in_the_example_are_the_programs_defaults() {
     assert_eq!(config.network, Network::default());
     assert_eq!(config.schedule, Schedule::default());
     assert_eq!(config.patience, Patience::default());
+    assert_eq!(config.listen, None);
     assert_eq!(config.routes[0].rules, Rules::default());
 }
 
@@ -170,7 +171,29 @@ fn every_number_in_the_example_is_said_with_its_bounds() {
             );
         }
     }
-    assert_eq!(numbers, 18);
+    assert_eq!(numbers, 29);
+}
+
+#[test]
+fn a_listener_is_read_with_its_bounds() {
+    let text = "[listen]\naddress = \"[::1]:0\"\ntrusted_proxies = [\"10.1.2.3/8\", \"192.0.2.7\", \"unix\"]\n\
+                forwarded_header = \"forwarded\"\nallow = [\"2001:db8::/32\"]\nidle_seconds = 7\n";
+    let listen = Fake::file(&format!("{text}{ROUTE}")).good().listen.expect("a listener");
+    let ranges =
+        |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a range")).collect::<Vec<ipnet::IpNet>>();
+    assert_eq!(listen.address, ListenAddress::Tcp("[::1]:0".parse().expect("an address")));
+    let proxies =
+        Proxies { ranges: ranges(&["10.0.0.0/8", "192.0.2.7/32"]), unix: true, header: ForwardedHeader::Forwarded };
+    assert_eq!(listen.proxies, proxies);
+    assert_eq!(listen.allow, ranges(&["2001:db8::/32"]));
+    let idle_timeout = std::time::Duration::from_secs(7);
+    assert_eq!(listen.limits, ListenLimits { idle_timeout, ..ListenLimits::default() });
+    for (address, wanted) in
+        [("systemd", ListenAddress::Systemd), ("unix:/run/x/s", ListenAddress::Unix("/run/x/s".into()))]
+    {
+        let config = Fake::file(&format!("[listen]\naddress = \"{address}\"\n{ROUTE}")).good();
+        assert_eq!(config.listen.expect("a listener").address, wanted);
+    }
 }
 
 #[test]
@@ -312,6 +335,15 @@ fn what_makes_no_sense_is_refused() {
         ("[patience]\nbackoff_seconds = 500\nbackoff_seconds_max = 100", "make it smaller"),
         ("[log]\nformat = \"xml\"", "write one of text, json"),
         ("[webhooks]\nlisten = 1", "unknown key"),
+        ("[listen]\naddress = \"8080\"", "not an address with a port; write an address with a port such as"),
+        ("[listen]\naddress = \"localhost:8080\"", "not an address with a port"),
+        ("[listen]\naddress = \"unix:\"", "the path is missing"),
+        ("[listen]\naddress = \"unix:a\\u0000b\"", "not a path"),
+        ("[listen]\ntrusted_proxies = [\"nginx\"]", "not a range of addresses"),
+        ("[listen]\nallow = [\"10.0.0.0/33\"]", "not a range of addresses"),
+        ("[listen]\nallow = [\"unix\"]", "not a range of addresses"),
+        ("[listen]\nforwarded_header = \"x-real-ip\"", "write one of x-forwarded-for, forwarded"),
+        ("[listen]\nbuffered_bytes_max = 8388608", "write at least 8421376"),
         ("asana = 1", "wanted a section"),
         ("person = 1", "wanted a list of sections"),
         ("[person]\nname = \"Ann\"", "write [[person]]"),

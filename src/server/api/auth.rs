@@ -4,6 +4,7 @@ use super::fault::{Code, Fault};
 use crate::config::{Admin, Secret};
 use crate::provider::signature::tokens_equal;
 use crate::server::message::Head;
+use crate::server::sources::among;
 
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,7 @@ pub(super) enum Right {
 
 /// What the caller may do.
 pub(super) fn right(admin: &Admin, head: &Head) -> Result<Right, Fault> {
-    let known = |peer: std::net::IpAddr| admin.allow.iter().any(|range| range.contains(&peer.to_canonical()));
-    if !admin.allow.is_empty() && !head.peer.is_some_and(known) {
+    if !admin.allow.is_empty() && !head.peer.is_some_and(|peer| among(&admin.allow, peer)) {
         let message = "this address may not use the admin API ([admin] allow)";
         return Err(Fault::new(Code::Forbidden, message).counted("address not allowed"));
     }
