@@ -153,7 +153,6 @@ impl Engine {
             let change = Change { status: Some(after), ..Change::default() };
             match self.providers[side].update(&items[side], &change) {
                 Ok(item) if item.content.status == after => {
-                    log::info!("pass {}: {} is now {after}: {}", report.pass, item.key, report.kind);
                     items[side] = item;
                     sides[side] = Handling::Written;
                     report.counts.updated += 1;

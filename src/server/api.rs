@@ -14,6 +14,7 @@ mod background;
 mod fault;
 mod find;
 mod keys;
+mod page;
 mod read;
 mod replay;
 mod tasks;

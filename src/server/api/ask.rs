@@ -23,7 +23,7 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// So many items on a page, unless the call says otherwise...
 const LIMIT: u32 = 50;
-/// ...and at most: with both bodies at their longest a page of the history stays below 30 MB.
+/// ...and at most; fewer when their texts are long.
 const LIMIT_MAX: u32 = 200;
 
 /// How much of what was sent is shown in a message, in characters.

@@ -80,7 +80,7 @@ impl Code {
             Self::Parked => "parked",
             Self::Braked => "braked",
             Self::Busy => "busy",
-            Self::TooLarge => "too_large",
+            Self::TooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::KeyReused => "key_reused",
             Self::Internal => "internal",

@@ -1,6 +1,6 @@
 //! What is done by hand: kept with who and why before it is carried out, and done once for each Idempotency-Key.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::find::{self, Listener, about};
 use super::ways::{Endpoint, Found};
 use super::{Api, BODY_BYTES_MAX};
 use crate::clock::since;
-use crate::engine::account::{log_pass, outline};
+use crate::engine::account::{log_asked_pass, outline};
 use crate::engine::{Ended, EngineError, Handling, PassOptions, Report, Wake};
 use crate::model::{ItemKey, Link, LinkStatus, RouteName, Side, Status, TaskGid, hex};
 use crate::reconcile::{Action, Plan};
@@ -185,7 +185,7 @@ impl Call<'_> {
         self.not_parked(&route.name, &items)?;
         let listener = Listener::new(works, route, request, key.clone());
         let engine = find::engine(works, route, request, &self.said.actor, listener.clone())?;
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let report = match engine.pass(&Wake::Visit(items.clone()), &self.options()) {
             Ok(report) => report,
             Err(EngineError::Held { holder, .. }) => {
@@ -198,14 +198,14 @@ impl Call<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        log_pass(&report, began.elapsed(), log::Level::Info);
+        log_asked_pass(&report, began.elapsed(), request);
         if let Some(why) = listener.failed() {
             self.not_parked(&route.name, &items)?;
             return Err(Fault::new(Code::ProviderFailed, format!("{why}; the task is due again")));
         }
         came_to_its_end(&report)?;
         self.not_parked(&route.name, &items)?;
-        let link = find::link(works, task)?;
+        let link = works.store.link_of(&key)?;
         let done: Vec<&crate::reconcile::Repair> = report.plan.repairs.iter().filter(|one| about(one, &key)).collect();
         let Some(link) = link.filter(|link| link.route == route.name) else {
             return Err(Fault::new(Code::LeftAlone, alone(&report.plan, &key)));
@@ -237,9 +237,14 @@ impl Call<'_> {
         let route = find::route_of(works, task, None)?;
         let listener = Listener::new(works, route, request, key.clone());
         let engine = find::engine(works, route, request, &self.said.actor, listener)?;
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let edited = engine.edit_status(link.id, status, &self.said.reason, &self.options())?;
-        log_pass(&edited.report, began.elapsed(), log::Level::Info);
+        let pass = edited.report.pass;
+        for (side, _) in edited.sides.iter().filter(|(_, handling)| **handling == Handling::Written) {
+            let item = link.key(side);
+            log::info!(request = *request, pass = pass.0; "pass {pass}: {item} is {status} now (request {request})");
+        }
+        log_asked_pass(&edited.report, began.elapsed(), request);
         if let Some(why) = edited.left {
             return Err(Fault::new(Code::Conflict, why));
         }
@@ -295,7 +300,9 @@ impl Call<'_> {
             Some(route) => {
                 let listener = Listener::new(works, route, request, due.item.clone());
                 let engine = find::engine(works, route, request, &self.said.actor, listener)?;
+                let began = Instant::now();
                 let report = engine.drop_parked(std::slice::from_ref(&due), &self.said.reason, &self.options())?;
+                log_asked_pass(&report, began.elapsed(), request);
                 came_to_its_end(&report)?;
                 Some(report.pass)
             }
