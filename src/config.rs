@@ -25,6 +25,7 @@ mod faults;
 mod listen;
 mod load;
 mod people;
+mod ranges;
 mod routes;
 mod schedule;
 mod secret;
@@ -43,7 +44,7 @@ pub use faults::{ConfigErrors, Fault};
 pub use listen::{ForwardedHeader, Listen, ListenAddress, ListenLimits, Proxies};
 pub use schedule::Schedule;
 pub use secret::{Secret, SourceFile, read_file};
-pub use webhooks::Webhooks;
+pub use webhooks::{Senders, Webhooks};
 
 use faults::{Report, quote};
 

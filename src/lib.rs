@@ -14,9 +14,9 @@
 //! - [`engine`]: the pass, the only place where pure and I/O meet.
 //! - [`hooks`]: exactly one live hook for each project and repository.
 //! - [`inbox`], [`seal`]: deliveries, verified and durable before they are answered; secrets sealed at rest.
+//! - [`server`]: the HTTP listener and what it serves: deliveries, the admin API, health.
 //! - [`trigger`]: the schedule and the signals, everything that turns into a wake-up.
 //! - [`workshop`], [`service`]: from the configuration to engines, and to a process that keeps them at work.
-//! - [`server`]: the HTTP listener, and what it serves.
 //! - [`config`], [`logging`], [`cli`]: what an operator says and sees.
 //! - [`sandbox`]: a small Asana and a small GitHub for the demo and the tests.
 //!

@@ -8,10 +8,13 @@
 //! answered while others dawdle. A stop finishes what is in hand.
 
 pub mod api;
+pub mod front;
 pub mod gate;
 pub mod message;
 mod sockets;
 pub mod sources;
+pub mod turned_away;
+pub mod webhooks;
 
 use std::fmt;
 use std::net::SocketAddr;

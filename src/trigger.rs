@@ -60,7 +60,7 @@ const WAIT: Duration = Duration::from_secs(3_600);
 ///
 /// `work` is called on one thread of its own with the present configuration, why it is woken (never
 /// empty, none twice), the request to stop, and the heart to beat as it gets on. It is called with
-/// [`Ring::Poll`] at the start. `reload` reads the configuration anew on SIGHUP; a wrong one is logged,
+/// [`Ring::Poll`] and [`Ring::Hooks`] at the start. `reload` reads the configuration anew on SIGHUP; a wrong one is logged,
 /// fault by fault, and the old one kept. [`Arc::ptr_eq`] tells `work` whether it was replaced.
 ///
 /// The store must be open before: systemd is told that the service is ready as soon as the schedule stands.
@@ -95,6 +95,7 @@ where
     );
     let mut done = shared.spawn(work).map_err(|error| format!("the worker cannot start: {error}"))?;
     shared.bell.ring(Ring::Poll);
+    shared.bell.ring(Ring::Hooks);
 
     let mut manager = Manager::default();
     manager.ready(&ready_line(&lock(&shared.config)));
@@ -258,6 +259,7 @@ impl Shared {
         *lock(&self.config) = Arc::new(new);
         // What changed may concern items that do not move by themselves.
         self.bell.ring(Ring::Poll);
+        self.bell.ring(Ring::Hooks);
         line
     }
 }

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 
 use super::faults::Report;
-use super::listen::parse_range;
 use super::load::optional_secret;
+use super::ranges::ranges;
 use super::secret::{Kind, Secret, World};
 use super::section::Section;
 
@@ -36,7 +36,7 @@ pub(super) fn admin(root: &Section<'_, '_>, world: World<'_>, report: &Report) -
     let found = Admin {
         token: token("token", "ADMIN_API_TOKEN"),
         read_token: token("read_token", "ADMIN_API_READ_TOKEN"),
-        allow: allow(&section),
+        allow: ranges(&section, "allow", "10.0.0.0/8", None).0,
     };
     for (key, token) in [("token", &found.token), ("read_token", &found.read_token)] {
         if token.as_ref().is_some_and(|token| token.reveal().chars().count() < TOKEN_CHARS_MIN) {
@@ -55,20 +55,4 @@ pub(super) fn admin(root: &Section<'_, '_>, world: World<'_>, report: &Report) -
     }
     section.finish();
     found
-}
-
-fn allow(section: &Section<'_, '_>) -> Vec<IpNet> {
-    let mut ranges = Vec::new();
-    for (text, line) in section.texts_with_lines("allow", "10.0.0.0/8") {
-        match parse_range(&text) {
-            Some(range) => ranges.push(range),
-            None => section.fault_value(
-                line,
-                "allow",
-                &text,
-                "not a range of addresses; write one such as \"10.0.0.0/8\" or \"2001:db8::/32\"",
-            ),
-        }
-    }
-    ranges
 }

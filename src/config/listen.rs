@@ -1,12 +1,13 @@
 //! The `[listen]` section: where the HTTP listener stands, whom it believes, and each of its bounds.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::load::{count, seconds};
+use super::ranges::ranges;
 use super::section::{Given, Section};
 
 /// Everything about the listener.
@@ -119,33 +120,11 @@ pub(super) fn listen(root: &Section<'_, '_>) -> Option<Listen> {
         },
         Given::Not | Given::Wrong => None,
     };
-    let mut proxies = Proxies::default();
-    for (text, line) in section.texts_with_lines("trusted_proxies", "127.0.0.1/32") {
-        match parse_range(&text) {
-            _ if text == "unix" => proxies.unix = true,
-            Some(range) => proxies.ranges.push(range),
-            None => section.fault_value(
-                line,
-                "trusted_proxies",
-                &text,
-                "not a range of addresses; write one such as \"10.0.0.0/8\" or \"::1/128\", or \"unix\"",
-            ),
-        }
-    }
+    let (ranges_trusted, unix) = ranges(&section, "trusted_proxies", "127.0.0.1/32", Some("unix"));
+    let mut proxies = Proxies { ranges: ranges_trusted, unix, ..Proxies::default() };
     let headers = [("x-forwarded-for", ForwardedHeader::XForwardedFor), ("forwarded", ForwardedHeader::Forwarded)];
     proxies.header = section.word("forwarded_header", "header", &headers, ForwardedHeader::default());
-    let mut allow = Vec::new();
-    for (text, line) in section.texts_with_lines("allow", "192.0.2.0/24") {
-        match parse_range(&text) {
-            Some(range) => allow.push(range),
-            None => section.fault_value(
-                line,
-                "allow",
-                &text,
-                "not a range of addresses; write one such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
-            ),
-        }
-    }
+    let (allow, _) = ranges(&section, "allow", "192.0.2.0/24", None);
     let limits = limits(&section);
     section.finish();
     Some(Listen { address: address?, proxies, allow, limits })
@@ -213,10 +192,4 @@ fn parse_address(text: &str) -> Result<ListenAddress, &'static str> {
         };
     }
     text.parse().map(ListenAddress::Tcp).map_err(|_| "not an address with a port")
-}
-
-/// A range such as `10.0.0.0/8`, or a single address.
-pub(super) fn parse_range(text: &str) -> Option<IpNet> {
-    let range = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
-    Some(range.trunc())
 }

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::load::optional_secret;
+use super::ranges::ranges;
 use super::secret::{Kind, Secret, World};
 use super::section::{Given, Section};
 use super::{Report, loopback};
+use crate::model::BySide;
 
 /// How hooks are kept and deliveries remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,17 @@ pub struct Webhooks {
     pub seal_key: Option<Secret>,
     /// How long deliveries are kept.
     pub keep: Duration,
+    /// Who may deliver, by service.
+    pub senders: BySide<Senders>,
+}
+
+/// From where a service's deliveries may come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Senders {
+    /// These ranges; without any, and without the published ones, everybody.
+    pub ranges: Vec<IpNet>,
+    /// The ranges that GitHub publishes, asked for anew now and then.
+    pub published: bool,
 }
 
 /// A day in seconds.
@@ -26,7 +41,7 @@ const SEAL_KEY_CHARS_MIN: usize = 32;
 
 impl Default for Webhooks {
     fn default() -> Self {
-        Self { public_url: None, seal_key: None, keep: Duration::from_secs(30 * DAY) }
+        Self { public_url: None, seal_key: None, keep: Duration::from_secs(30 * DAY), senders: BySide::default() }
     }
 }
 
@@ -57,8 +72,12 @@ pub(super) fn webhooks(root: &Section<'_, '_>, world: World<'_>, report: &Report
     // GitHub redelivers for 3 days and Asana retries for one: a delivery must be remembered at least as long, or it
     // would be done twice.
     let days = section.number("keep_days", 4..=3_650, default.keep.as_secs() / DAY);
+    let (asana, _) = ranges(&section, "asana_from", "192.0.2.0/24", None);
+    let (github, published) = ranges(&section, "github_from", "192.0.2.0/24", Some("published"));
     section.finish();
-    Webhooks { public_url, seal_key, keep: Duration::from_secs(days * DAY) }
+    let senders =
+        BySide { tracker: Senders { ranges: asana, published: false }, forge: Senders { ranges: github, published } };
+    Webhooks { public_url, seal_key, keep: Duration::from_secs(days * DAY), senders }
 }
 
 /// https, for both providers send secrets; http only to this machine (the sandbox).

@@ -18,7 +18,6 @@ mod page;
 mod read;
 mod replay;
 mod tasks;
-mod turned_away;
 mod ways;
 mod write;
 
@@ -27,6 +26,7 @@ use std::time::Instant;
 
 use crate::model::RouteName;
 use crate::server::message::{Admission, Answer, Head, Pace, Request};
+use crate::server::turned_away::TurnedAway;
 use crate::trigger::Ring;
 use crate::workshop::{Present, Workshop};
 
@@ -34,7 +34,6 @@ use background::Background;
 pub use fault::Code;
 use fault::Fault;
 use keys::Keys;
-use turned_away::TurnedAway;
 pub use ways::WAYS;
 use ways::{Endpoint, Found};
 
@@ -85,7 +84,7 @@ impl Api {
             }),
             Err(fault) => {
                 if let Some(reason) = fault.turned_away {
-                    self.turned_away.note(reason, head.peer, works.clock.now());
+                    self.turned_away.note("admin", reason, head.peer, works.clock.now());
                 }
                 Err(fault.answer(&head.id))
             }

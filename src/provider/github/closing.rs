@@ -20,6 +20,8 @@ const CLOSES_MAX: usize = 50;
 const DESCRIPTION_CHARS_MAX: usize = 65_536;
 /// Longest number of an issue, in digits.
 const NUMBER_DIGITS_MAX: usize = 10;
+/// Longest name or address of an issue that is read, in characters; the longest names of owner and repository fit.
+const REFERENCE_CHARS_MAX: usize = 512;
 /// Between words that do not belong together. Markdown itself knows no such sign.
 const BREAK: char = '\0';
 
@@ -87,7 +89,9 @@ fn named<'a>(words: &'a str, home: &'a RepoName, host: &'a str) -> impl Iterator
             if KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(word)) {
                 let behind = behind.strip_prefix(':').unwrap_or(behind);
                 let target = behind.trim_start();
-                let issue = (target.len() < behind.len()).then(|| reference(target, home, host)).flatten();
+                let spaced = target.len() < behind.len();
+                let end = target.char_indices().nth(REFERENCE_CHARS_MAX).map_or(target.len(), |(at, _)| at);
+                let issue = target.get(..end).filter(|_| spaced).and_then(|target| reference(target, home, host));
                 if issue.is_some() {
                     return issue;
                 }

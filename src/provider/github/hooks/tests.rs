@@ -142,7 +142,8 @@ fn mending_a_hook_never_drops_its_secret() {
 
 #[test]
 fn one_that_is_gone_is_removed_and_no_other_is_met() {
-    let script = Script::of(vec![raw(204, b""), status(404, "Not Found"), raw(204, b""), status(404, "Not Found")]);
+    let gone = || status(404, "Not Found");
+    let script = Script::of(vec![raw(204, b""), gone(), ok(json!([shown(13)])), raw(204, b""), gone()]);
     let client = hooks(&script);
     client.remove("12").expect("removed");
     client.remove("12").expect("gone already");
@@ -151,10 +152,19 @@ fn one_that_is_gone_is_removed_and_no_other_is_met() {
     let wanted = [
         "DELETE /repos/acme/app/hooks/12",
         "DELETE /repos/acme/app/hooks/12",
+        "GET /repos/acme/app/hooks?per_page=100",
         "POST /repos/acme/app/hooks/13/pings",
         "PATCH /repos/acme/app/hooks/..%2F14",
     ];
     assert_eq!(script.asked(), wanted);
+}
+
+#[test]
+fn a_hook_that_a_token_may_not_see_is_not_taken_for_removed() {
+    let script = Script::by(|_, _| status(404, "Not Found"));
+    assert!(matches!(hooks(&script).remove("12"), Err(ProviderError::Denied { .. })));
+    let script = Script::by(|index, _| if index == 0 { status(404, "Not Found") } else { ok(json!([shown(12)])) });
+    assert!(matches!(hooks(&script).remove("12"), Err(ProviderError::Gone { .. })));
 }
 
 #[test]
@@ -200,7 +210,7 @@ fn what_no_attempt_handed_over_is_found_in_the_log() {
     ]);
     let third = r#"<https://github.test/repositories/7/hooks/1/deliveries?cursor=v1_1>; rel="next""#;
     let script = Script::of(vec![with(200, &[("link", next)], first), with(200, &[("link", third)], second)]);
-    let since = "2026-11-20T11:30:00Z".parse().expect("a moment");
+    let since = "2026-11-20T11:45:00.9Z".parse().expect("a moment");
     let found = hooks(&script).undelivered("1", since).expect("a log");
     let seen: Vec<_> = found.iter().map(|one| (one.guid.as_str(), one.delivery_id.as_str(), one.attempts)).collect();
     assert_eq!(seen, [("once", "9000000000000", 1), ("twice", "18", 2)]);

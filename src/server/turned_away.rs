@@ -1,5 +1,5 @@
-//! Those turned away, counted: kept in memory and written down now and then, so that a flood of wrong tokens
-//! costs neither a write nor a line in the log each.
+//! Those turned away, counted: kept in memory and written down now and then, so that a flood of wrong tokens or
+//! signatures costs neither a write nor a line in the log each.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::workshop::Present;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Counts, and the thread that writes the counts down; it starts with the first.
-pub(super) struct TurnedAway {
+pub struct TurnedAway {
     shared: Arc<Shared>,
     present: Present,
     clerk: Mutex<Option<JoinHandle<()>>>,
@@ -29,20 +29,21 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    counts: BTreeMap<&'static str, Refusals>,
+    counts: BTreeMap<(&'static str, &'static str), Refusals>,
     closed: bool,
 }
 
 impl TurnedAway {
-    pub(super) fn new(present: Present) -> Self {
+    /// Writes down into the present database.
+    pub fn new(present: Present) -> Self {
         Self { shared: Arc::default(), present, clerk: Mutex::default() }
     }
 
-    /// Counts one. Never waits.
-    pub(super) fn note(&self, reason: &'static str, from: Option<IpAddr>, now: Timestamp) {
+    /// Counts one that came for `provider` (a service, or `admin`). Never waits.
+    pub fn note(&self, provider: &'static str, reason: &'static str, from: Option<IpAddr>, now: Timestamp) {
         let mut state = lock(&self.shared.state);
-        let counted = state.counts.entry(reason).or_insert_with(|| Refusals {
-            provider: "admin".to_owned(),
+        let counted = state.counts.entry((provider, reason)).or_insert_with(|| Refusals {
+            provider: provider.to_owned(),
             reason: reason.to_owned(),
             count: 0,
             first_at: now,
@@ -57,9 +58,9 @@ impl TurnedAway {
         let mut clerk = lock(&self.clerk);
         if clerk.is_none() {
             let (shared, present) = (self.shared.clone(), self.present.clone());
-            match std::thread::Builder::new().name("api refusals".to_owned()).spawn(move || keep(&shared, &present)) {
+            match std::thread::Builder::new().name("refusals".to_owned()).spawn(move || keep(&shared, &present)) {
                 Ok(thread) => *clerk = Some(thread),
-                Err(error) => log::warn!("api: counting those turned away: no thread: {error}"),
+                Err(error) => log::warn!("counting those turned away: no thread: {error}"),
             }
         }
     }
@@ -87,12 +88,12 @@ fn keep(shared: &Shared, present: &Present) {
         drop(state);
         for one in &counts {
             let from = one.last_from.as_deref().unwrap_or("an address that is not known");
-            log::warn!("api: turned away {} times: {} (last from {from})", one.count, one.reason);
+            log::warn!("{}: turned away {} times: {} (last from {from})", one.provider, one.count, one.reason);
         }
         if !counts.is_empty()
             && let Err(error) = present.get().store.add_refusals(&counts)
         {
-            log::warn!("api: those turned away were not counted: {error}");
+            log::warn!("those turned away were not counted: {error}");
         }
         if closed {
             return;
