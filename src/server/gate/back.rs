@@ -57,27 +57,31 @@ pub(super) struct Back {
     alive: Mutex<Option<mpsc::Sender<()>>>,
 }
 
-/// One tiny_http with its socket and its workers, which end with it.
-struct House {
-    server: Arc<tiny_http::Server>,
-    ending: Arc<AtomicBool>,
+/// One tiny_http with its workers, which end with it.
+struct House(Arc<Rooms>);
+
+/// What the workers of a house hold on to.
+struct Rooms {
+    /// First, as it connects to its own socket to end its listener.
+    server: tiny_http::Server,
     /// Removed with the socket in it.
     folder: TempDir,
+    ending: AtomicBool,
 }
 
 impl Drop for House {
     fn drop(&mut self) {
-        self.ending.store(true, Ordering::Release);
+        self.0.ending.store(true, Ordering::Release);
         for _ in 0..WORKERS {
-            self.server.unblock();
+            self.0.server.unblock();
         }
-        // tiny_http wakes its own accept loop by connecting to itself when the last worker lets go of it.
     }
 }
 
 /// One kept connection to a house.
 pub(super) struct Line {
     stream: UnixStream,
+    #[expect(dead_code, reason = "a house stands while a line leads to it")]
     house: Arc<House>,
 }
 
@@ -136,7 +140,8 @@ impl Back {
     }
 
     /// Waits for the answer, however long it takes: the worker is busy for as long. A line that fails is dropped.
-    pub(super) async fn receive(&self, mut line: Line, body: bool) -> io::Result<Answer> {
+    /// Beside the answer the length of its body, which is not there if it is not asked for.
+    pub(super) async fn receive(&self, mut line: Line, body: bool) -> io::Result<(Answer, usize)> {
         let answer = line.answer(body).await?;
         lock(&self.lines).push(line);
         Ok(answer)
@@ -176,12 +181,13 @@ impl House {
         // Mode 0700: nobody else may speak to the workers, or they could claim to be the gate.
         let folder = tempfile::Builder::new().prefix("evenkeel-").tempdir()?;
         let server = tiny_http::Server::http_unix(&folder.path().join("s")).map_err(io::Error::other)?;
-        let house = Arc::new(Self { server: Arc::new(server), ending: Arc::new(AtomicBool::new(false)), folder });
+        let house = Arc::new(Self(Arc::new(Rooms { server, folder, ending: AtomicBool::new(false) })));
         for number in 0..WORKERS {
-            let (server, ending) = (Arc::clone(&house.server), Arc::clone(&house.ending));
-            let (service, alive) = (Arc::clone(service), alive.clone());
+            let (rooms, service, alive) = (Arc::clone(&house.0), Arc::clone(service), alive.clone());
             std::thread::Builder::new().name(format!("listener-{number}")).spawn(move || {
-                work(&server, &ending, &*service);
+                work(&rooms, &*service);
+                // The last one closes the house, and only then the channel.
+                drop((rooms, service));
                 drop(alive);
             })?;
         }
@@ -190,16 +196,16 @@ impl House {
 }
 
 /// One worker: answers until the house ends.
-fn work(server: &tiny_http::Server, ending: &AtomicBool, service: &dyn Service) {
+fn work(rooms: &Rooms, service: &dyn Service) {
     loop {
-        match server.recv() {
+        match rooms.server.recv() {
             Ok(request) => {
                 // The handler's panics are answered further below; this is for the rest of them.
                 if catch_unwind(AssertUnwindSafe(|| work_on(request, service))).is_err() {
                     log::error!("listener: a worker panicked outside of a handler, a fault of this program");
                 }
             }
-            Err(_) if ending.load(Ordering::Acquire) => return,
+            Err(_) if rooms.ending.load(Ordering::Acquire) => return,
             // A failed accept: said once, and no new line will stand. Those that do go on.
             Err(error) => log::error!("listener: the way to its workers takes no new lines: {error}"),
         }
@@ -264,10 +270,10 @@ impl Line {
     /// Makes a connection and waits until a thread stands behind it.
     async fn open(house: &Arc<House>) -> io::Result<Self> {
         let open = async {
-            let stream = UnixStream::connect(house.folder.path().join("s")).await?;
+            let stream = UnixStream::connect(house.0.folder.path().join("s")).await?;
             let mut line = Self { stream, house: Arc::clone(house) };
             line.stream.write_all(format!("GET / HTTP/1.1\r\n{PROBE}: 1\r\n\r\n").as_bytes()).await?;
-            match line.answer(true).await?.status {
+            match line.answer(true).await?.0.status {
                 204 => Ok(line),
                 other => Err(io::Error::other(format!("a worker answered {other}"))),
             }
@@ -276,10 +282,9 @@ impl Line {
     }
 
     /// Reads one answer; `body` says whether one can follow the head.
-    async fn answer(&mut self, body: bool) -> io::Result<Answer> {
-        let _alive = &self.house;
+    async fn answer(&mut self, body: bool) -> io::Result<(Answer, usize)> {
         let mut bytes = Vec::with_capacity(1 << 10);
-        let (mut answer, head, length) = loop {
+        let (mut answer, head, told) = loop {
             if self.stream.read_buf(&mut bytes).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -291,7 +296,7 @@ impl Line {
             }
             bytes.reserve(1 << 10);
         };
-        let length = if body && !matches!(answer.status, 204 | 304) { length } else { 0 };
+        let length = if body && !matches!(answer.status, 204 | 304) { told } else { 0 };
         if length > ANSWER_BYTES_MAX {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -302,7 +307,7 @@ impl Line {
             return Err(io::ErrorKind::InvalidData.into());
         }
         self.stream.read_exact(answer.body.get_mut(begun..).unwrap_or(&mut [])).await?;
-        Ok(answer)
+        Ok((answer, told))
     }
 }
 
