@@ -225,7 +225,7 @@ fn ask(address: SocketAddr, request: &[u8]) -> Option<u16> {
 fn attack(kind: &str, count: usize, address: SocketAddr) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("descriptors");
-    let (sender, ended) = std::sync::mpsc::channel();
+    let (sender, ended) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
         for _ in std::io::stdin().lines() {}
         drop(sender);

@@ -94,7 +94,7 @@ fn front(present: &Present, doorbell: &Doorbell, ready: &Arc<AtomicBool>, source
     let ring = Arc::new(move |route: &RouteName, ring: Ring| bells.ring(route, ring));
     let webhooks = Arc::new(Webhooks::new(present.clone(), ring, turned_away, sources));
     let bells = doorbell.clone();
-    let api = Api::new(present.clone()).ringing(move |route| bells.ring(route, Ring::Heard));
+    let api = Api::new(present.clone()).ringing(move |route, ring| bells.ring(route, ring));
     Front::new(present.clone(), webhooks, api, ready.clone())
 }
 

@@ -44,6 +44,7 @@ fn pure_modules_name_no_module_that_does_io() {
             "server" => Some(&[
                 "server",
                 "inbox",
+                "seal",
                 "engine",
                 "workshop",
                 "trigger",

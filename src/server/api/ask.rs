@@ -23,7 +23,7 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// So many items on a page, unless the call says otherwise...
 const LIMIT: u32 = 50;
-/// ...and at most: with both bodies at their longest a page of the history stays below 30 MB.
+/// ...and at most; fewer when their texts are long.
 const LIMIT_MAX: u32 = 200;
 
 /// How much of what was sent is shown in a message, in characters.
@@ -223,6 +223,10 @@ impl From<Closed> for Status {
 pub(super) fn body<B: Body>(bytes: &[u8]) -> Result<(B, Said), Fault> {
     if bytes.is_empty() {
         return Err(Fault::invalid("the body is empty; send JSON such as {\"reason\": \"why\"}"));
+    }
+    // The reader would take a list for an object, value by value.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Fault::invalid("the body is not as it must be: expected an object such as {\"reason\": \"why\"}"));
     }
     let body: B = serde_json::from_slice(bytes)
         .map_err(|error| Fault::invalid(format!("the body is not as it must be: {}", cut(&error.to_string()))))?;
