@@ -59,8 +59,8 @@ impl Upkeep {
         let works = &self.works;
         match tidy_up(&works.store, &works.config, works.clock.now()) {
             Ok(0) => {}
-            Ok(gone) => log::info!("{gone} old deliveries were removed"),
-            Err(error) => log::warn!("removing old deliveries: {error}"),
+            Ok(gone) => log::info!("{gone} old deliveries and passes were removed"),
+            Err(error) => log::warn!("removing old deliveries and passes: {error}"),
         }
         self.ask_for_ranges();
         let works = &self.works;
