@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::ask::{self, Body, CloseBody, Plain, ReconcileBody, Said, SyncBody, gid, row};
 use super::fault::{Code, Fault};
-use super::find::{self, Listener, about};
+use super::find::{self, Witness, about};
 use super::ways::{Endpoint, Found};
 use super::{Api, BODY_BYTES_MAX};
 use crate::clock::since;
@@ -183,8 +183,8 @@ impl Call<'_> {
         let mut items = vec![key.clone()];
         items.extend(works.store.link_of(&key)?.map(|link| link.key(Side::Forge)));
         self.not_parked(&route.name, &items)?;
-        let listener = Listener::new(works, route, request, key.clone());
-        let engine = find::engine(works, route, request, &self.said.actor, listener.clone())?;
+        let witness = Witness::new(works, route, request, key.clone());
+        let engine = find::engine(works, route, request, &self.said.actor, witness.clone())?;
         let began = Instant::now();
         let report = match engine.pass(&Wake::Visit(items.clone()), &self.options()) {
             Ok(report) => report,
@@ -199,7 +199,7 @@ impl Call<'_> {
             Err(error) => return Err(error.into()),
         };
         log_asked_pass(&report, began.elapsed(), request);
-        if let Some(why) = listener.failed() {
+        if let Some(why) = witness.failed() {
             self.not_parked(&route.name, &items)?;
             return Err(Fault::new(Code::ProviderFailed, format!("{why}; the task is due again")));
         }
@@ -235,8 +235,8 @@ impl Call<'_> {
             return Err(Fault::new(Code::NotLinked, message));
         };
         let route = find::route_of(works, task, None)?;
-        let listener = Listener::new(works, route, request, key.clone());
-        let engine = find::engine(works, route, request, &self.said.actor, listener)?;
+        let witness = Witness::new(works, route, request, key.clone());
+        let engine = find::engine(works, route, request, &self.said.actor, witness)?;
         let began = Instant::now();
         let edited = engine.edit_status(link.id, status, &self.said.reason, &self.options())?;
         let pass = edited.report.pass;
@@ -298,8 +298,8 @@ impl Call<'_> {
                 None
             }
             Some(route) => {
-                let listener = Listener::new(works, route, request, due.item.clone());
-                let engine = find::engine(works, route, request, &self.said.actor, listener)?;
+                let witness = Witness::new(works, route, request, due.item.clone());
+                let engine = find::engine(works, route, request, &self.said.actor, witness)?;
                 let began = Instant::now();
                 let report = engine.drop_parked(std::slice::from_ref(&due), &self.said.reason, &self.options())?;
                 log_asked_pass(&report, began.elapsed(), request);
