@@ -108,7 +108,7 @@ impl Upkeep {
     fn tell(&self, reports: Vec<Report>) -> Option<String> {
         let mut trouble = Vec::new();
         for report in reports {
-            let Report { provider, resource, done, trouble: wrong, fetched: _, wake } = report;
+            let Report { provider, resource, done, trouble: wrong, failed: _, hint, fetched: _, wake } = report;
             for done in done {
                 log::info!(provider, resource = resource.as_str(); "hooks: {provider} {resource}: {done}");
             }
@@ -120,7 +120,8 @@ impl Upkeep {
                 };
                 self.doorbell.ring(&route, ring);
             }
-            trouble.extend(wrong.map(|wrong| format!("{provider} {resource}: {wrong}")));
+            let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+            trouble.extend(wrong.map(|wrong| format!("{provider} {resource}: {wrong}{hint}")));
         }
         (!trouble.is_empty()).then(|| trouble.join("; "))
     }

@@ -12,6 +12,8 @@ use crate::model::{PassId, RouteName, Timestamp};
 
 /// Rows removed in one transaction.
 const PRUNED_AT_ONCE: i64 = 1_000;
+/// Passes read at a time when they are counted through.
+const PAGE: i64 = 500;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = passes)]
@@ -148,6 +150,37 @@ impl Store {
                 return Ok(gone);
             }
         }
+    }
+
+    /// The sum of one count (as `unheard`) over the passes of a route that began at `from` or later.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn sum_of_passes(&self, route: &RouteName, count: &str, from: Timestamp) -> Result<u64, StoreError> {
+        self.backend.read(format_args!("route {route}: counting through its passes"), |conn| {
+            let (mut sum, mut before) = (0_u64, i64::MAX);
+            loop {
+                let rows: Vec<PassRow> = on!(conn, |c| passes::table
+                    .select(PassRow::as_select())
+                    .filter(passes::route.eq(route.as_str()))
+                    .filter(passes::id.lt(before))
+                    .order(passes::id.desc())
+                    .limit(PAGE)
+                    .load(c))?;
+                let full = rows.len() == usize::try_from(PAGE).unwrap_or(0);
+                for row in rows {
+                    before = row.id;
+                    let pass = row.pass()?;
+                    if pass.started_at < from {
+                        return Ok(sum);
+                    }
+                    sum = sum.saturating_add(pass.end.map_or(0, |end| end.counts.get(count).copied().unwrap_or(0)));
+                }
+                if !full {
+                    return Ok(sum);
+                }
+            }
+        })
     }
 
     /// One pass.
