@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn what_does_not_do_is_replaced_before_it_is_removed() {
-        let cases: [(&str, fn(&mut Known, &mut Hook), i64); 4] = [
+        type Spoil = fn(&mut Known, &mut Hook);
+        let cases: [(&str, Spoil, i64); 4] = [
             ("its secret cannot be opened", |known, _| known.usable = false, 10),
             ("it is dead", |_, hook| hook.active = false, 10),
             ("it sends to another address", |_, hook| hook.target = "https://old.example/x".to_owned(), 10),
