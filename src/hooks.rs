@@ -77,6 +77,10 @@ pub struct Report {
     pub done: Vec<String>,
     /// What is wrong still, if something is.
     pub trouble: Option<String>,
+    /// Whether something could not be done; else the trouble is the service's with the hook that stands.
+    pub failed: bool,
+    /// What to do about it, if there is something to say beyond that.
+    pub hint: Option<String>,
     /// Deliveries that the service had failed to hand over and that were fetched.
     pub fetched: u64,
     /// Routes that are to be woken because of them.
@@ -95,7 +99,8 @@ pub struct Listed {
     pub id: Option<String>,
     /// Where it sends to, without its token.
     pub target: String,
-    /// `live`, `pending`, `leaving`; `stranger`: it sends here, but is not known here; `gone`: known, but not there.
+    /// `live`, `pending`, `leaving`; `stranger`: it sends here, but is not known here; `gone`: known, but not there;
+    /// `none`: there is none; `unknown`: the service did not say.
     pub state: &'static str,
     /// Whether the service has it switched on.
     pub active: Option<bool>,
@@ -147,14 +152,48 @@ impl From<Unequipped> for HooksError {
 #[derive(Debug)]
 enum Trouble {
     Provider(ProviderError),
+    /// A hook could not be made.
+    Unmade(ProviderError),
     Store(StoreError),
     Said(String),
+}
+
+impl Trouble {
+    /// What to do about it.
+    fn hint(&self, side: Side, public_url: Option<&str>) -> Option<String> {
+        match (self, public_url) {
+            (Self::Provider(ProviderError::Denied { .. }) | Self::Unmade(ProviderError::Denied { .. }), _) => {
+                Some(right_needed(side).to_owned())
+            }
+            (
+                Self::Unmade(
+                    ProviderError::Refused { .. } | ProviderError::Unreachable { .. } | ProviderError::Garbled { .. },
+                ),
+                Some(public_url),
+            ) => Some(format!(
+                "is `evenkeel run` at work, and does public_url reach it from outside? curl -i {public_url}/health \
+                 must answer 200"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// The right that a token needs to look after hooks.
+pub const fn right_needed(side: Side) -> &'static str {
+    match side {
+        Side::Tracker => "the token's user must be a member of the project",
+        Side::Forge => {
+            "a fine-grained token needs the repository permission \"Webhooks: read and write\", a classic one the scope \
+             admin:repo_hook, and its user must administrate the repository"
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Provider(error) => error.fmt(out),
+            Self::Provider(error) | Self::Unmade(error) => error.fmt(out),
             Self::Store(error) => error.fmt(out),
             Self::Said(what) => out.write_str(what),
         }
@@ -183,8 +222,11 @@ impl From<NoChance> for Trouble {
 pub struct Keeper<'a> {
     works: &'a Workshop,
     seal: Option<Seal>,
-    public_url: &'a str,
+    public_url: Option<&'a str>,
 }
+
+/// What is said where there is no public address.
+const NO_ADDRESS: &str = "hooks need an address where Asana and GitHub find this service; set public_url in [webhooks]";
 
 impl<'a> Keeper<'a> {
     /// Over the present configuration.
@@ -192,13 +234,15 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// [`HooksError::Unset`] when there is no public address.
     pub fn new(works: &'a Workshop) -> Result<Self, HooksError> {
+        let keeper = Self::without_address(works);
+        if keeper.public_url.is_some() { Ok(keeper) } else { Err(HooksError::Unset(NO_ADDRESS)) }
+    }
+
+    /// The same where there may be no public address (any more): hooks that are known here can be listed and removed.
+    pub fn without_address(works: &'a Workshop) -> Self {
         let webhooks = &works.config.webhooks;
-        let Some(public_url) = webhooks.public_url.as_deref() else {
-            return Err(HooksError::Unset(
-                "hooks need an address where Asana and GitHub find this service; set public_url in [webhooks]",
-            ));
-        };
-        Ok(Self { works, seal: webhooks.seal_key.as_ref().map(Seal::new), public_url })
+        let seal = webhooks.seal_key.as_ref().map(Seal::new);
+        Self { works, seal, public_url: webhooks.public_url.as_deref() }
     }
 
     /// Sees to it that each subject has exactly one live hook, and fetches what GitHub failed to hand over.
@@ -206,7 +250,7 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// What keeps all of it from being done; one subject's trouble is in its report.
     pub fn ensure(&self, subjects: &[Subject]) -> Result<Vec<Report>, HooksError> {
-        self.led(subjects, |keeper, subject, report| keeper.put_right(subject, report, false))
+        self.led(subjects, |keeper, lease, subject, report| keeper.put_right(lease, subject, report, false))
     }
 
     /// Gives each subject's hook a new secret, without a gap: on Asana another hook takes its place, on GitHub the old
@@ -215,10 +259,10 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// As [`ensure`](Self::ensure).
     pub fn rotate(&self, subjects: &[Subject]) -> Result<Vec<Report>, HooksError> {
-        self.led(subjects, |keeper, subject, report| match subject.side {
-            Side::Tracker => keeper.put_right(subject, report, true),
+        self.led(subjects, |keeper, lease, subject, report| match subject.side {
+            Side::Tracker => keeper.put_right(lease, subject, report, true),
             Side::Forge => {
-                keeper.put_right(subject, report, false)?;
+                keeper.put_right(lease, subject, report, false)?;
                 keeper.change_secret(subject, report)
             }
         })
@@ -229,7 +273,7 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// As [`ensure`](Self::ensure).
     pub fn remove(&self, subjects: &[Subject]) -> Result<Vec<Report>, HooksError> {
-        self.led(subjects, |keeper, subject, report| {
+        self.led(subjects, |keeper, _, subject, report| {
             let api = keeper.api(subject)?;
             let rows = keeper.rows(subject)?;
             for hook in api.list()? {
@@ -274,7 +318,7 @@ impl<'a> Keeper<'a> {
                     active: hook.map(|hook| hook.active),
                     heard_at: row.heard_at,
                     trouble: unknown.clone().or_else(|| {
-                        let failing = hook.and_then(|hook| hook.last_failure.clone());
+                        let failing = hook.and_then(failing);
                         row.trouble.clone().or(failing)
                     }),
                 });
@@ -294,29 +338,39 @@ impl<'a> Keeper<'a> {
                     trouble: Some("it sends here, but its secret is not known; `evenkeel webhooks ensure`".to_owned()),
                 });
             }
-            if rows.is_empty()
-                && let Some(why) = unknown
-            {
+            let none =
+                !listed.iter().any(|one| one.resource == subject.resource && one.provider == subject.side.service());
+            let none = none && (unknown.is_some() || self.public_url.is_some());
+            if none {
                 listed.push(Listed {
                     provider: subject.side.service(),
                     resource: subject.resource.clone(),
                     id: None,
                     target: String::new(),
-                    state: "unknown",
+                    state: if unknown.is_some() { "unknown" } else { "none" },
                     active: None,
                     heard_at: None,
-                    trouble: Some(why),
+                    trouble: Some(unknown.unwrap_or_else(|| "there is none; `evenkeel webhooks ensure`".to_owned())),
                 });
             }
         }
         Ok(listed)
     }
 
+    /// Whether the token may look after the hooks of a subject: how many are there, and how many of them send here.
+    ///
+    /// # Errors
+    /// [`Unequipped`] when no connection can be made, inside it why the service did not show them.
+    pub fn look(&self, subject: &Subject) -> Result<Result<(usize, usize), ProviderError>, Unequipped> {
+        let found = self.api(subject)?.list();
+        Ok(found.map(|hooks| (hooks.len(), hooks.iter().filter(|hook| self.is_ours(subject.side, hook)).count())))
+    }
+
     /// Does `work` for each subject, one replica at a time.
     fn led(
         &self,
         subjects: &[Subject],
-        work: impl Fn(&Self, &Subject, &mut Report) -> Result<(), Trouble>,
+        work: impl Fn(&Self, &Lease, &Subject, &mut Report) -> Result<(), Trouble>,
     ) -> Result<Vec<Report>, HooksError> {
         let store = &self.works.store;
         let name: RouteName = LEASE_NAME.parse().expect("the constant is a route's name");
@@ -336,7 +390,7 @@ impl<'a> Keeper<'a> {
         &self,
         lease: &Lease,
         subjects: &[Subject],
-        work: impl Fn(&Self, &Subject, &mut Report) -> Result<(), Trouble>,
+        work: impl Fn(&Self, &Lease, &Subject, &mut Report) -> Result<(), Trouble>,
     ) -> Result<Vec<Report>, HooksError> {
         let mut reports = Vec::new();
         for subject in subjects {
@@ -349,24 +403,40 @@ impl<'a> Keeper<'a> {
                 resource: subject.resource.clone(),
                 done: Vec::new(),
                 trouble: None,
+                failed: false,
+                hint: None,
                 fetched: 0,
                 wake: Vec::new(),
             };
-            if let Err(trouble) = work(self, subject, &mut report) {
-                report.trouble = Some(trouble.to_string());
+            if let Err(trouble) = work(self, lease, subject, &mut report) {
+                let said = trouble.to_string();
+                report.hint = trouble.hint(subject.side, self.public_url);
+                report.failed = true;
+                self.remember(subject, &said)?;
+                report.trouble = Some(said);
             }
             reports.push(report);
         }
         Ok(reports)
     }
 
+    /// Keeps what is wrong for whoever asks how things are. When the hook was last asked about stays as it was: what
+    /// was missed since is still to be fetched.
+    fn remember(&self, subject: &Subject, trouble: &str) -> Result<(), StoreError> {
+        for row in self.rows(subject)?.into_iter().filter(|row| row.state == HookState::Live) {
+            let checked = Some((row.checked_at.unwrap_or(row.made_at), Some(trouble.to_owned())));
+            self.works.store.change_hook(row.id, &HookChange { checked, ..HookChange::default() })?;
+        }
+        Ok(())
+    }
+
     /// Carries out what [`decide`] says; `anew` makes another hook in any case.
-    fn put_right(&self, subject: &Subject, report: &mut Report, anew: bool) -> Result<(), Trouble> {
+    fn put_right(&self, lease: &Lease, subject: &Subject, report: &mut Report, anew: bool) -> Result<(), Trouble> {
         let api = self.api(subject)?;
         let remote = api.list()?;
         let known: Vec<Known> = self.rows(subject)?.into_iter().map(|row| self.known(row)).collect();
         let by_config = self.config_secret(subject.side).is_some();
-        let prefix = self.prefix(subject.side);
+        let prefix = self.prefix(subject.side)?;
         let now = self.works.clock.now();
         let hash = |target: &str| Some(digest(target.strip_prefix(&prefix)?.strip_prefix('/')?.as_bytes()));
         let mut decision = decide(subject.side, &known, &remote, &prefix, by_config, hash, now);
@@ -375,15 +445,25 @@ impl<'a> Keeper<'a> {
             decision.retire.push(row);
             decision.remove.push((hook, "another took its place"));
         }
-        let failing = |id: &str| {
-            let hook = remote.iter().find(|hook| hook.id == id)?;
-            hook.last_failure.as_ref().map(|why| format!("its last delivery failed: {why}"))
-        };
-        let trouble = decision.keep.as_ref().and_then(|(_, id)| failing(id));
+        let kept_hook = decision.keep.as_ref().and_then(|(_, id)| remote.iter().find(|hook| hook.id == *id));
+        let trouble = kept_hook.and_then(failing);
         let kept = decision.keep.clone();
+        if let Some(until) = decision.waits {
+            report.failed = true;
+            report.trouble = Some(format!(
+                "a hook was asked for and there was no answer; another is made if none has come by {until:.0}"
+            ));
+        }
         let outcome = self.carry_out(subject, &*api, decision, report);
         let lost = match (&outcome, &kept, subject.side) {
-            (Ok(()), Some((row, id)), Side::Forge) => self.fetch_lost(*row, id, &*api, report),
+            (Ok(()), Some((row, id)), Side::Forge) => {
+                if trouble.is_some()
+                    && let Err(error) = api.ping(id)
+                {
+                    log::debug!("hook {id}: {error}");
+                }
+                self.fetch_lost(lease, *row, id, &*api, report)
+            }
             _ => Ok(()),
         };
         if let Some((row, _)) = &kept {
@@ -393,7 +473,7 @@ impl<'a> Keeper<'a> {
                 self.works.store.change_hook(*row, &HookChange { checked, ..HookChange::default() })?;
             }
         }
-        report.trouble = trouble;
+        report.trouble = trouble.or(report.trouble.take());
         outcome.and(lost)
     }
 
@@ -405,7 +485,7 @@ impl<'a> Keeper<'a> {
         report: &mut Report,
     ) -> Result<(), Trouble> {
         let store = &self.works.store;
-        let Decision { keep: _, adopt, set_wanted, resign, make, retire, remove, forget } = decision;
+        let Decision { keep: _, waits: _, adopt, set_wanted, resign, make, retire, remove, forget } = decision;
         if let Some((row, id)) = adopt {
             let change = HookChange { remote: Some(id.clone()), state: Some(HookState::Live), ..HookChange::default() };
             store.change_hook(row, &change)?;
@@ -444,7 +524,7 @@ impl<'a> Keeper<'a> {
         let now = self.works.clock.now();
         let name = token()?;
         let token_hash = digest(name.reveal().as_bytes());
-        let prefix = self.prefix(subject.side);
+        let prefix = self.prefix(subject.side)?;
         let config = self.config_secret(subject.side);
         let chosen = match (subject.side, config) {
             (Side::Tracker, _) => None,
@@ -472,7 +552,7 @@ impl<'a> Keeper<'a> {
                 if !error.maybe_done() {
                     store.forget_hook(row)?;
                 }
-                return Err(error.into());
+                return Err(Trouble::Unmade(error));
             }
         };
         if subject.side == Side::Tracker {
@@ -508,13 +588,15 @@ impl<'a> Keeper<'a> {
                 None => return Err(Trouble::Said(format!("the secret of hook {id} is not known; rotate it"))),
             },
         };
+        // First: a row says that the hook is good.
+        api.set_secret(id, &secret)?;
         if row.is_none() {
             let now = self.works.clock.now();
             let new = NewHook {
                 side: subject.side,
                 resource: subject.resource.clone(),
                 token_hash: digest(token()?.reveal().as_bytes()),
-                target: self.prefix(subject.side),
+                target: self.prefix(subject.side)?,
                 secret: None,
                 pending_until: now,
             };
@@ -523,7 +605,7 @@ impl<'a> Keeper<'a> {
                 HookChange { remote: Some(id.to_owned()), state: Some(HookState::Live), ..HookChange::default() };
             store.change_hook(row, &change)?;
         }
-        Ok(api.set_secret(id, &secret)?)
+        Ok(())
     }
 
     /// A new secret for a GitHub hook. Both are good before the service knows the new one, and for a while after.
@@ -539,20 +621,37 @@ impl<'a> Keeper<'a> {
             }
             let Some(seal) = self.seal_for(subject.side)? else { continue };
             let (fresh, now) = (token()?, self.works.clock.now());
-            let change = HookChange {
-                secret: Some(seal.seal(&fresh, &row.token_hash, nonce()?)),
-                former: row.secret.clone().map(|before| (before, later(now, LEAVING))),
+            let sealed = seal.seal(&fresh, &row.token_hash, nonce()?);
+            let both = |now_good: String, until| HookChange {
+                secret: Some(now_good),
+                former: row.secret.clone().map(|before| (before, until)),
                 ..HookChange::default()
             };
-            store.change_hook(row.id, &change)?;
-            api.set_secret(&id, &fresh)?;
+            // Until the service has answered, nobody knows which of them it signs with.
+            store.change_hook(row.id, &both(sealed.clone(), Timestamp::MAX))?;
+            match api.set_secret(&id, &fresh) {
+                Ok(()) => store.change_hook(row.id, &both(sealed, later(now, LEAVING)))?,
+                Err(error) if error.maybe_done() => return Err(error.into()),
+                Err(error) => {
+                    let before = row.secret.clone().unwrap_or(sealed);
+                    store.change_hook(row.id, &both(before, now))?;
+                    return Err(error.into());
+                }
+            };
             report.done.push(format!("hook {id} signs with a new secret"));
         }
         Ok(())
     }
 
     /// Fetches the deliveries that GitHub failed to hand over, and takes them in as if they had come.
-    fn fetch_lost(&self, row: i64, id: &str, api: &dyn Hooks, report: &mut Report) -> Result<(), Trouble> {
+    fn fetch_lost(
+        &self,
+        lease: &Lease,
+        row: i64,
+        id: &str,
+        api: &dyn Hooks,
+        report: &mut Report,
+    ) -> Result<(), Trouble> {
         let works = self.works;
         let now = works.clock.now();
         let known = works.store.hooks(Some(Side::Forge))?.into_iter().find(|known| known.id == row);
@@ -566,6 +665,8 @@ impl<'a> Keeper<'a> {
             if works.stop.raised() {
                 return Err(Trouble::Said("stopped".to_owned()));
             }
+            // Many of them take longer than a lease lasts.
+            works.store.renew(lease, works.clock.now())?;
             let fetched = match api.delivery(id, &one.delivery_id) {
                 Ok(fetched) => fetched,
                 // Its log is over; the poll finds what it spoke of.
@@ -581,7 +682,8 @@ impl<'a> Keeper<'a> {
             report.wake.extend(looks.into_iter().map(|(route, whole)| (route, Some(whole))));
         }
         if report.fetched > 0 {
-            report.done.push(format!("fetched {} deliveries that GitHub had failed to hand over", report.fetched));
+            let what = if report.fetched == 1 { "delivery" } else { "deliveries" };
+            report.done.push(format!("fetched {} {what} that GitHub had failed to hand over", report.fetched));
         }
         match missing.len().checked_sub(FETCHED_MAX).filter(|left| *left > 0) {
             None => Ok(()),
@@ -623,12 +725,14 @@ impl<'a> Keeper<'a> {
     }
 
     /// Where the hooks of a side send to, before their token.
-    fn prefix(&self, side: Side) -> String {
-        format!("{}/webhooks/{}", self.public_url, side.service())
+    fn prefix(&self, side: Side) -> Result<String, Trouble> {
+        let public_url = self.public_url.ok_or_else(|| Trouble::Said(NO_ADDRESS.to_owned()))?;
+        Ok(format!("{public_url}/webhooks/{}", side.service()))
     }
 
     fn is_ours(&self, side: Side, hook: &Hook) -> bool {
-        hook.target.strip_prefix(&self.prefix(side)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let Ok(prefix) = self.prefix(side) else { return false };
+        hook.target.strip_prefix(&prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     fn api(&self, subject: &Subject) -> Result<Box<dyn Hooks>, Unequipped> {
@@ -640,13 +744,22 @@ impl<'a> Keeper<'a> {
     }
 }
 
+/// Whether the last thing that happened to a hook is that a delivery failed, and how.
+fn failing(hook: &Hook) -> Option<String> {
+    let why = hook.last_failure.as_ref()?;
+    // Asana remembers a failure after it is over.
+    let over = hook.last_success_at.is_some_and(|success| hook.last_failure_at.is_some_and(|at| at < success));
+    (!over).then(|| format!("its last delivery failed: {why}"))
+}
+
 impl From<Unequipped> for Trouble {
     fn from(error: Unequipped) -> Self {
         Self::Said(error.to_string())
     }
 }
 
-/// What old deliveries and calls leave behind goes: called beside the hooks' care.
+/// What old deliveries, calls, and passes that changed nothing leave behind goes: called beside the hooks' care. Answers
+/// how many rows went.
 ///
 /// # Errors
 /// When the database fails.
@@ -654,5 +767,6 @@ pub fn tidy_up(store: &Store, config: &Config, now: Timestamp) -> Result<u64, St
     /// How long a caller may repeat a call by its key.
     const KEYS: Duration = Duration::from_secs(24 * 3_600);
     store.forget_call_keys(earlier(now, KEYS))?;
-    store.prune_deliveries(earlier(now, config.webhooks.keep))
+    let until = earlier(now, config.webhooks.keep);
+    Ok(store.prune_deliveries(until)? + store.prune_passes(until)?)
 }

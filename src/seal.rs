@@ -99,7 +99,7 @@ pub fn nonce() -> Result<[u8; NONCE_LEN], NoChance> {
 pub fn token() -> Result<Secret, NoChance> {
     let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
     SystemRandom::new().fill(&mut *bytes).map_err(|_| NoChance)?;
-    Ok(Secret::new(BASE64.encode(&*bytes)))
+    Ok(Secret::new(BASE64.encode(*bytes)))
 }
 
 /// The system has no randomness to give.

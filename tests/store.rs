@@ -3,6 +3,8 @@
 #![allow(clippy::panic, reason = "a test ends by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what is waited for are other processes, which heed no clock of ours")]
 
+#[path = "store/finding.rs"]
+mod finding;
 #[path = "store/opening.rs"]
 mod opening;
 mod support;
@@ -574,6 +576,17 @@ on_both! {
         assert_eq!(ids(Some(&route("app")), 10), [third, first]);
         assert_eq!(ids(None, 1), [third]);
         assert_eq!(store.passes(None, 1).expect("answers")[0].end, None);
+        // Counted through, across what is read at a time, up to the first pass that began before.
+        let end = PassEnd { counts: BTreeMap::from([("unheard".to_owned(), 2)]), ..PassEnd::default() };
+        for seconds in 10..612 {
+            let pass = store.begin_pass(&route("app"), &start, at(seconds)).expect("begun");
+            if seconds % 2 == 0 {
+                store.end_pass(pass, &end, at(seconds)).expect("ended");
+            }
+        }
+        let sum = |name: &str, count: &str, from| store.sum_of_passes(&route(name), count, at(from)).expect("answers");
+        assert_eq!((sum("app", "unheard", 10), sum("app", "unheard", 611), sum("app", "unheard", 610)), (602, 0, 2));
+        assert_eq!((sum("app", "updated", 0), sum("app", "updated", 1), sum("site", "unheard", 0)), (3, 0, 0));
     }
 
     fn the_history_shows_what_was_recorded_through_any_filter(database: &Database) {

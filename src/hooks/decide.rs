@@ -25,6 +25,8 @@ pub(super) struct Known {
 pub(super) struct Decision {
     /// The hook that stands and stays: our row and the service's id.
     pub(super) keep: Option<(i64, String)>,
+    /// A creation may be under way until then, so none is made.
+    pub(super) waits: Option<Timestamp>,
     /// A creation whose answer was lost: the service's hook belongs to this row.
     pub(super) adopt: Option<(i64, String)>,
     /// A hook that does not send what we want, or is switched off.
@@ -58,7 +60,7 @@ pub(super) fn decide(
     let ours: Vec<&Hook> = remote.iter().filter(sends_here).collect();
     let mut claimed: Vec<&str> = Vec::new();
     let mut good: Vec<(&Known, &Hook)> = Vec::new();
-    let mut making = false;
+    let mut making: Option<Timestamp> = None;
     let mut why = "there is none";
     for one in known {
         let row = &one.row;
@@ -77,9 +79,8 @@ pub(super) fn decide(
                     decision.forget.push(row.id);
                 }
             }
-            (HookState::Pending, None) if row.pending_until > now => making = true,
+            (HookState::Pending, _) if row.pending_until > now => making = making.max(Some(row.pending_until)),
             (HookState::Pending, None) => decision.forget.push(row.id),
-            (HookState::Pending, Some(_)) if row.pending_until > now => making = true,
             (HookState::Live, None) => {
                 decision.forget.push(row.id);
                 why = "the service removed it";
@@ -116,15 +117,18 @@ pub(super) fn decide(
     for hook in strangers {
         // GitHub's can be given the secret that we know; of Asana's nobody can know it any more.
         let adoptable = side == Side::Forge && by_config && hook.target == prefix;
-        if adoptable && decision.keep.is_none() && decision.resign.is_none() && !making {
+        if adoptable && decision.keep.is_none() && making.is_some() {
+            // It may be the one being made, for its address has no token.
+        } else if adoptable && decision.keep.is_none() && decision.resign.is_none() {
             decision.resign = Some(hook.id.clone());
             decision.set_wanted = (!hook.as_wanted || !hook.active).then(|| hook.id.clone());
         } else {
             decision.remove.push((hook.id.clone(), "its secret is not known here"));
         }
     }
-    if decision.keep.is_none() && decision.resign.is_none() && !making {
-        decision.make = Some(why);
+    if decision.keep.is_none() && decision.resign.is_none() {
+        decision.waits = making;
+        decision.make = making.is_none().then_some(why);
     }
     decision
 }
@@ -221,7 +225,8 @@ mod tests {
 
     #[test]
     fn what_does_not_do_is_replaced_before_it_is_removed() {
-        let cases: [(&str, fn(&mut Known, &mut Hook), i64); 4] = [
+        type Spoil = fn(&mut Known, &mut Hook);
+        let cases: [(&str, Spoil, i64); 4] = [
             ("its secret cannot be opened", |known, _| known.usable = false, 10),
             ("it is dead", |_, hook| hook.active = false, 10),
             ("it sends to another address", |_, hook| hook.target = "https://old.example/x".to_owned(), 10),
@@ -241,8 +246,13 @@ mod tests {
     #[test]
     fn a_creation_under_way_is_waited_for_and_one_whose_answer_was_lost_is_adopted() {
         let pending = || known(1, None, HookState::Pending);
-        assert_eq!(decided(&[pending()], &[], 10), Decision::default());
-        assert_eq!(decided(&[pending()], &[hook("a", "1")], 10), Decision::default());
+        let waits = Decision { waits: Some(at(60)), ..Decision::default() };
+        assert_eq!(decided(&[pending()], &[], 10), waits);
+        assert_eq!(decided(&[pending()], &[hook("a", "1")], 10), waits);
+        // Where the configuration has the secret, the address has no token to know it by.
+        let target = "https://sync.example/webhooks/github";
+        let made = Hook { target: target.to_owned(), ..hook("c", "") };
+        assert_eq!(decide(Side::Forge, &[pending()], &[made], target, true, |_| None, at(10)), waits);
         let adopted = decided(&[pending()], &[hook("a", "1")], 61);
         assert_eq!((adopted.adopt, adopted.make), (Some((1, "a".to_owned())), None));
         let failed = decided(&[pending()], &[], 61);

@@ -59,8 +59,8 @@ impl Upkeep {
         let works = &self.works;
         match tidy_up(&works.store, &works.config, works.clock.now()) {
             Ok(0) => {}
-            Ok(gone) => log::info!("{gone} old deliveries were removed"),
-            Err(error) => log::warn!("removing old deliveries: {error}"),
+            Ok(gone) => log::info!("{gone} old deliveries and passes were removed"),
+            Err(error) => log::warn!("removing old deliveries and passes: {error}"),
         }
         self.ask_for_ranges();
         let works = &self.works;
@@ -108,7 +108,7 @@ impl Upkeep {
     fn tell(&self, reports: Vec<Report>) -> Option<String> {
         let mut trouble = Vec::new();
         for report in reports {
-            let Report { provider, resource, done, trouble: wrong, fetched: _, wake } = report;
+            let Report { provider, resource, done, trouble: wrong, failed: _, hint, fetched: _, wake } = report;
             for done in done {
                 log::info!(provider, resource = resource.as_str(); "hooks: {provider} {resource}: {done}");
             }
@@ -120,7 +120,8 @@ impl Upkeep {
                 };
                 self.doorbell.ring(&route, ring);
             }
-            trouble.extend(wrong.map(|wrong| format!("{provider} {resource}: {wrong}")));
+            let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+            trouble.extend(wrong.map(|wrong| format!("{provider} {resource}: {wrong}{hint}")));
         }
         (!trouble.is_empty()).then(|| trouble.join("; "))
     }

@@ -539,7 +539,8 @@ fn keep(conn: &mut Conn<'_>, new: &NewDelivery, places: &Places, now: Timestamp)
         .returning(deliveries::id)
         .get_result(c)
         .optional())?;
-    if let Some(hook) = new.hook {
+    // What we fetched says nothing about whether the hook reaches us.
+    if let Some(hook) = new.hook.filter(|_| new.origin == Origin::Sent) {
         let stale = columns::millis(earlier(now, HEARD_EVERY));
         on!(conn, |c| diesel::update(
             hooks::table.filter(hooks::id.eq(hook)).filter(hooks::heard_at.is_null().or(hooks::heard_at.lt(stale)))
