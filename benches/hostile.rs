@@ -43,7 +43,13 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["serve"] => serve(),
+        ["serve"] => serve(ListenLimits::default()),
+        // The throughput is measured from one address.
+        ["serve", "unlimited"] => serve(ListenLimits {
+            requests_per_second_per_address: 1_000_000,
+            requests_per_second: 1_000_000,
+            ..ListenLimits::default()
+        }),
         ["attack", kind, count, address] => {
             attack(kind, count.parse().expect("a count"), address.parse().expect("an address"));
         }
@@ -100,13 +106,7 @@ fn signature(body: &[u8]) -> String {
 }
 
 /// The server's process: says where it is, ends with its input, and says what it counted.
-fn serve() {
-    let limits = ListenLimits {
-        // The throughput is measured from one address.
-        requests_per_second_per_address: 1_000_000,
-        requests_per_second: 1_000_000,
-        ..ListenLimits::default()
-    };
+fn serve(limits: ListenLimits) {
     let settings = Listen {
         address: ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
         proxies: Proxies::default(),
@@ -312,7 +312,7 @@ fn requests() {
     for (what, request) in
         [("POST 3 KB, HMAC", post), ("GET /health", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n".to_vec())]
     {
-        let mut server = Part::start(&["serve"]);
+        let mut server = Part::start(&["serve", "unlimited"]);
         let address: SocketAddr = server.line().parse().expect("an address");
         let until = Instant::now() + LASTING;
         let mut times: Vec<Duration> = std::thread::scope(|scope| {

@@ -11,6 +11,7 @@
 //! lives. If a line breaks it is made anew, and if that fails, the whole house.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -23,6 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::Service;
 use super::super::message::{Answer, Head, Pace, Request, RequestId};
+use super::table::Source;
+use super::turns::{self, Turns};
 use crate::clock::lock;
 
 /// Threads that answer requests. Most wait for the disk; more would only queue at the database, which takes one
@@ -30,6 +33,8 @@ use crate::clock::lock;
 pub(super) const WORKERS: usize = 8;
 /// How many of them slow calls may use.
 const SLOW_MAX: usize = 3;
+/// Whole requests that may wait for a worker: less than a second's work.
+const WAITING_MAX: usize = 512;
 /// The largest answer, in bytes: some thousand rows of a listing. The API's pages are far below.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// The head of an answer, in bytes: what a handler sets, and some lines of ours.
@@ -50,7 +55,7 @@ pub(super) struct Back {
     service: Arc<dyn Service>,
     house: tokio::sync::Mutex<Arc<House>>,
     lines: Mutex<Vec<Line>>,
-    workers: Arc<Semaphore>,
+    turns: Arc<Turns>,
     slow: Arc<Semaphore>,
     /// Every worker holds the sender until it ends.
     ended: Mutex<mpsc::Receiver<()>>,
@@ -87,7 +92,7 @@ pub(super) struct Line {
 
 /// The right to have one request answered.
 pub(super) struct Turn {
-    _worker: OwnedSemaphorePermit,
+    _worker: turns::Turn,
     _slow: Option<OwnedSemaphorePermit>,
 }
 
@@ -105,21 +110,21 @@ impl Back {
             service,
             house: tokio::sync::Mutex::new(house),
             lines: Mutex::new(lines),
-            workers: Arc::new(Semaphore::new(WORKERS)),
+            turns: Turns::new(WORKERS, WAITING_MAX),
             slow: Arc::new(Semaphore::new(SLOW_MAX)),
             ended: Mutex::new(ended),
             alive: Mutex::new(Some(sender)),
         })
     }
 
-    /// Waits for a worker.
-    pub(super) async fn turn(&self, pace: Pace) -> Option<Turn> {
+    /// Waits for a worker. None when too many wait.
+    pub(super) async fn turn(&self, source: Source, pace: Pace) -> Option<Turn> {
         // The narrower one first: who waits for it must not keep a worker.
         let slow = match pace {
             Pace::Quick => None,
             Pace::Slow => Some(Arc::clone(&self.slow).acquire_owned().await.ok()?),
         };
-        Some(Turn { _worker: Arc::clone(&self.workers).acquire_owned().await.ok()?, _slow: slow })
+        Some(Turn { _worker: self.turns.take(source).await?, _slow: slow })
     }
 
     /// Sends a request to a worker. The body is gone from memory here when this comes back.
@@ -166,7 +171,7 @@ impl Back {
 
     /// Ends the workers once they have answered what they have in hand; whether they did in time.
     pub(super) fn close(self, until: Instant) -> bool {
-        let Self { service, house, lines, workers: _, slow: _, ended, alive } = self;
+        let Self { service, house, lines, turns: _, slow: _, ended, alive } = self;
         drop((lines, alive, service));
         drop(house);
         let ended = ended.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -178,8 +183,9 @@ impl Back {
 
 impl House {
     fn open(service: &Arc<dyn Service>, alive: &mpsc::Sender<()>) -> io::Result<Arc<Self>> {
-        // Mode 0700: nobody else may speak to the workers, or they could claim to be the gate.
-        let folder = tempfile::Builder::new().prefix("evenkeel-").tempdir()?;
+        // Nobody else may speak to the workers, or they could claim to be the gate.
+        let only_us = std::fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("evenkeel-").permissions(only_us).tempdir()?;
         let server = tiny_http::Server::http_unix(&folder.path().join("s")).map_err(io::Error::other)?;
         let house = Arc::new(Self(Arc::new(Rooms { server, folder, ending: AtomicBool::new(false) })));
         for number in 0..WORKERS {
@@ -331,3 +337,6 @@ fn parse_answer(bytes: &[u8]) -> io::Result<Option<(Answer, usize, usize)>> {
     }
     Ok(Some((answer, head, length)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,7 +204,7 @@ impl Connection {
     /// Whether a request may go on, by its head.
     fn admit(&self, head: &Head) -> Result<Admission, (Refusal, Answer)> {
         let gate = &self.gate;
-        self.seat.attribute(head.peer.map_or(Source::Nobody, |peer| Source::Address(household(peer))));
+        self.seat.attribute(source(head.peer));
         if !gate.allow.allows(head.peer) {
             let answer = Answer::error(403, "not_allowed", "this address may not speak here", &head.id);
             return Err((Refusal::NotAllowed, answer));
@@ -262,7 +262,7 @@ impl Connection {
         self.seat.state(State::InHand);
         let begun = Instant::now();
         let gate = Arc::clone(&self.gate);
-        let Some(turn) = gate.turn(pace).await else {
+        let Some(turn) = gate.turn(source(head.peer), pace).await else {
             body.give_back(&self.seat);
             let (reason, answer) = (Refusal::Busy, gate.busy(&head.id));
             return self.refuse(&Refused { reason, answer, id: head.id, keep }).await;
@@ -400,14 +400,18 @@ impl Gate {
     }
 
     /// A worker, unless too many wait for one or it takes too long.
-    async fn turn(&self, pace: Pace) -> Option<Turn> {
-        let queue = match pace {
-            Pace::Quick => &self.quick_queue,
-            Pace::Slow => &self.slow_queue,
+    async fn turn(&self, source: Source, pace: Pace) -> Option<Turn> {
+        let _place = match pace {
+            Pace::Quick => None,
+            Pace::Slow => Some(self.slow_queue.try_acquire().ok()?),
         };
-        let _place = queue.try_acquire().ok()?;
-        timeout(WORKER_WAIT, self.back.turn(pace)).await.ok().flatten()
+        timeout(WORKER_WAIT, self.back.turn(source, pace)).await.ok().flatten()
     }
+}
+
+/// On whose account a request goes.
+fn source(peer: Option<IpAddr>) -> Source {
+    peer.map_or(Source::Nobody, |peer| Source::Address(household(peer)))
 }
 
 /// Why a body was not taken in.
