@@ -12,8 +12,8 @@ use evenkeel::sandbox::{Fault, Limit, Mishap, Reason, Sandbox, When};
 use evenkeel::text;
 
 use crate::between::Between;
-use crate::support::rig::Rig;
 use crate::station::Station;
+use crate::support::rig::Rig;
 
 /// Tasks that the pass makes issues for.
 const IMPORT: usize = 2;
@@ -215,10 +215,11 @@ fn at_every_moment(
         before(&place);
         let what = format!("{name}, moment {moment}");
         let (told, after) = (what.clone(), after.clone());
-        let (_, visited, moments) = place.pass(moment, &place.station.rig.engine(), at.clone(), move |world, report| {
-            after(&told, world, report);
-            report.is_some()
-        });
+        let (_, visited, moments) =
+            place.pass(moment, &place.station.rig.engine(), at.clone(), move |world, report| {
+                after(&told, world, report);
+                report.is_some()
+            });
         visits += usize::from(visited == Some(true));
         place.station.rig.sandbox.faults().clear();
         place.ends(&what);
@@ -248,8 +249,7 @@ fn in_step_with(title: &'static str) -> impl Fn(&str, &World) {
 #[test]
 fn an_edit_told_of_at_any_moment_of_an_import_is_repaired_at_once() {
     let retitle = |world: &World| world.sandbox.github().retitle(&world.repo, world.number, "Mend the login");
-    let visits =
-        at_every_moment("retitled", |_| {}, retitle, repaired_at_once, in_step_with("Mend the login"));
+    let visits = at_every_moment("retitled", |_| {}, retitle, repaired_at_once, in_step_with("Mend the login"));
     assert!(visits > 20, "only {visits} visits overtook the pass");
 }
 
@@ -450,8 +450,7 @@ fn many_new_items_that_must_wait_do_not_keep_an_edit_from_overtaking() {
         world.sandbox.webhooks().deliver_due();
         world.sandbox.github().close(&world.repo, world.number, Reason::Completed);
     };
-    let (_, visited, _) = place.pass(6, &place.station.rig.engine(), act, |world, report| {
-        (report.is_some(), world.shown().0.2)
-    });
+    let (_, visited, _) =
+        place.pass(6, &place.station.rig.engine(), act, |world, report| (report.is_some(), world.shown().0.2));
     assert_eq!(visited, Some((true, true)), "it waits behind what cannot overtake");
 }
