@@ -504,7 +504,7 @@ fn a_hook_whose_signs_of_life_do_not_arrive_is_replaced() {
     assert_eq!((early[0].done.len(), early[0].failed), (0, false), "not yet");
     assert!(early[0].trouble.as_deref().is_some_and(|said| said.contains("failed")), "{early:?}");
     world.sandbox.deliveries().down(Side::Tracker, false);
-    world.clock.advance(Duration::from_secs(3_600));
+    world.clock.advance(Duration::from_secs(3_700));
     let said = world.ensured();
     assert!(said.iter().any(|said| said.contains("its signs of life do not arrive")), "{said:?}");
     let now = world.there()[0].clone();
@@ -594,7 +594,11 @@ fn a_token_that_may_not_look_after_hooks_is_said_on_what_it_concerns() {
     let world = world();
     world.ensured();
     let before = world.live("acme/app").checked_at;
-    world.sandbox.github().permit(&"acme/app".parse().expect("a name"), &world.sandbox.github().bot(), Permission::Write);
+    world.sandbox.github().permit(
+        &"acme/app".parse().expect("a name"),
+        &world.sandbox.github().bot(),
+        Permission::Write,
+    );
     let reports = world.ensure();
     assert!(reports[1].trouble.is_some(), "{reports:?}");
     assert!(reports[0].trouble.is_none() && reports[2].trouble.is_none(), "{reports:?}");

@@ -8,7 +8,7 @@ use crate::provider::hooks::Hook;
 use crate::store::{HookRow, HookState};
 
 /// Asana sends a sign of life every 8 hours; a hook that was not heard for longer has lost its way.
-const SILENCE_MAX: Duration = Duration::from_secs(9 * 3_600);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(9 * 3_600);
 
 /// How long what a hook sent before it was replaced may still arrive, and is good.
 pub(super) const LEAVING: Duration = Duration::from_secs(3_600);
@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn what_does_not_do_is_replaced_before_it_is_removed() {
-        let cases: [(&str, fn(&mut Known, &mut Hook), i64); 4] = [
+        type Spoil = fn(&mut Known, &mut Hook);
+        let cases: [(&str, Spoil, i64); 4] = [
             ("its secret cannot be opened", |known, _| known.usable = false, 10),
             ("it is dead", |_, hook| hook.active = false, 10),
             ("it sends to another address", |_, hook| hook.target = "https://old.example/x".to_owned(), 10),
