@@ -17,6 +17,7 @@ mod explain;
 mod gather;
 mod intents;
 mod lag;
+mod lately;
 mod overtake;
 mod pairs;
 mod remedy;
@@ -36,7 +37,7 @@ use crate::clock::{Clock, Stop, later, since};
 use crate::config::Patience;
 use crate::model::{BySide, ItemKey, LinkId, PassId, ProjectGid, RouteName, Rules, Side, Timestamp};
 use crate::provider::{self, ProviderError, Requests};
-use crate::reconcile::{Allowance, PairSeen, Plan, Refusal, Repair};
+use crate::reconcile::{Allowance, Lately, PairSeen, Plan, Refusal, Repair};
 use crate::store::{Due, LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
 
 pub use edit::{Edited, Handling};
@@ -322,7 +323,7 @@ impl Engine {
     /// Checks a plan against the route's brakes.
     pub fn check(&self, plan: &Plan, allow: Allowance, wake: &Wake) -> Result<(), Refusal> {
         let swept = *wake == Wake::Sweep;
-        plan.check(&self.rules.brakes, allow, BySide { tracker: swept, forge: swept })
+        plan.check(&self.rules.brakes, allow, BySide { tracker: swept, forge: swept }, Lately::default())
     }
 
     /// One pass under the route's lease.
@@ -464,7 +465,8 @@ impl Engine {
             report.messages.push("the plan no longer holds; nothing was written".to_owned());
             return Ok(Ended::Drift);
         }
-        if let Err(refusal) = report.plan.check(&self.rules.brakes, options.allow, swept) {
+        let lately = if report.plan.is_empty() { Lately::default() } else { self.lately(wake)? };
+        if let Err(refusal) = report.plan.check(&self.rules.brakes, options.allow, swept, lately) {
             report.messages.insert(0, format!("route {}: {refusal}", self.route));
             return Ok(Ended::Refused);
         }

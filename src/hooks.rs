@@ -767,7 +767,8 @@ impl From<Unequipped> for Trouble {
     }
 }
 
-/// What old deliveries and calls leave behind goes: called beside the hooks' care.
+/// What old deliveries, calls, and passes that changed nothing leave behind goes: called beside the hooks' care. Answers
+/// how many rows went.
 ///
 /// # Errors
 /// When the database fails.
@@ -775,5 +776,6 @@ pub fn tidy_up(store: &Store, config: &Config, now: Timestamp) -> Result<u64, St
     /// How long a caller may repeat a call by its key.
     const KEYS: Duration = Duration::from_secs(24 * 3_600);
     store.forget_call_keys(earlier(now, KEYS))?;
-    store.prune_deliveries(earlier(now, config.webhooks.keep))
+    let until = earlier(now, config.webhooks.keep);
+    Ok(store.prune_deliveries(until)? + store.prune_passes(until)?)
 }

@@ -15,7 +15,7 @@ mod pairing;
 mod plan;
 mod propose;
 
-pub use brakes::{Allowance, Refusal};
+pub use brakes::{Allowance, Lately, Refusal};
 pub use fields::{COMPARED, assign, fingerprint, shows, value, view};
 pub use footer::{issue_footer, task_footer, task_url};
 pub use merge::{Outcome, Said, merge};

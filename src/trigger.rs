@@ -249,7 +249,12 @@ impl Shared {
         for warning in &new.warnings {
             log::warn!("{warning}");
         }
-        for (what, same) in [("database", new.database == old.database), ("log", new.log == old.log)] {
+        let kept = [
+            ("database", new.database == old.database),
+            ("listen", new.listen == old.listen),
+            ("log", new.log == old.log),
+        ];
+        for (what, same) in kept {
             if !same {
                 log::warn!("the new setting of [{what}] takes effect at the next start");
             }

@@ -21,17 +21,34 @@ fn load(folder: &Path, text: &str) -> Result<Config, ConfigErrors> {
     let credentials = folder.display().to_string();
     let env = move |name: &str| match name {
         "ASANA_PAT" | "GITHUB_TOKEN" => Some("token".to_owned()),
+        "EVENKEEL_SEAL_KEY" | "ADMIN_API_TOKEN" | "ADMIN_API_READ_TOKEN" => Some(key(name)),
         "CREDENTIALS_DIRECTORY" => Some(credentials.clone()),
         _ => None,
     };
     Config::load(Some(&file), &env, &read_file)
 }
 
+/// What the documents tell to make with `openssl rand -hex 32`; another for each name.
+fn key(name: &str) -> String {
+    format!("{name:x<64}")
+}
+
+/// A credential as systemd hands it over.
+fn hand_over(folder: &Path, name: &str, secret: &str) {
+    let path = folder.join(name);
+    fs::write(&path, format!("{secret}\n")).expect("the secret is written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("permissions");
+}
+
+/// The credentials of the unit's comments: for webhooks and the admin API.
+const FURTHER: [&str; 4] = ["seal", "github-webhook", "admin", "admin-read"];
+
 /// Every block marked as TOML in a document.
 fn blocks(document: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(document)).expect(document);
-    let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
-    blocks.collect()
+    // Those in a list stand further right.
+    let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    blocks.map(|block| block.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")).collect()
 }
 
 const ROUTE: &str = "[[route]]\nname = \"app\"\nasana_project = \"1201\"\ngithub_repo = \"acme/app\"\n";
@@ -39,7 +56,8 @@ const ROUTE: &str = "[[route]]\nname = \"app\"\nasana_project = \"1201\"\ngithub
 #[test]
 fn what_the_documents_show_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
-    for document in ["README.md", "docs/service.md"] {
+    FURTHER.iter().for_each(|name| hand_over(folder.path(), name, &key(name)));
+    for document in ["README.md", "docs/service.md", "docs/webhooks.md", "docs/api.md"] {
         let blocks = blocks(document);
         assert!(!blocks.is_empty(), "{document} shows a configuration");
         for block in blocks {
@@ -64,9 +82,11 @@ fn the_unit_provides_the_credentials_that_the_documents_name() {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["asana", "github"] {
         assert!(unit.contains(&format!("LoadCredential={name}:/etc/evenkeel/credentials/{name}\n")), "{name}");
-        let path = folder.path().join(name);
-        fs::write(&path, format!("{name}-secret\n")).expect("the secret is written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("permissions");
+        hand_over(folder.path(), name, &format!("{name}-secret"));
+    }
+    for name in FURTHER {
+        // Only where somebody wants it: a file that is missing keeps the service from starting.
+        assert!(unit.contains(&format!("\n#LoadCredential={name}:/etc/evenkeel/credentials/{name}\n")), "{name}");
     }
     let text = format!(
         "[asana]\ntoken = {{ credential = \"asana\" }}\n[github]\ntoken = {{ credential = \"github\" }}\n{ROUTE}"

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use evenkeel::config::{ForwardedHeader, ListenAddress, ListenLimits, Proxies};
 use evenkeel::server::{Listener, Refusal};
 
-use listening::{Client, Echo, Reply, listen, settings, start};
+use listening::child::{self, Spoken};
+use listening::{Client, Echo, Reply, settings, start};
 
 /// What every well-behaved request in these tests says first.
 const GET: &str = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -291,8 +292,7 @@ fn too_many_requests_are_told_to_wait() {
     let reply = refused.expect("a refusal");
     assert_eq!((reply.status, error_code(&reply).as_str()), (429, "too_many_requests"));
     assert_eq!(reply.header("retry-after").as_deref(), Some("1"));
-    client.send(GET);
-    client.reply();
+    assert!(client.ended());
     let mut other = Client::from(&listener, [127, 0, 0, 2]);
     other.send(GET);
     assert_eq!(other.reply().status, 200, "another address is not concerned");
@@ -444,10 +444,9 @@ fn only_a_trusted_proxy_says_who_the_client_is() {
             header: ForwardedHeader::XForwardedFor,
         };
     });
-    for (from, peer, id) in [
-        ([127, 0, 0, 9], "198.51.100.7", Some("0123456789abcdef-from-proxy")),
-        ([127, 0, 0, 1], "127.0.0.1", None),
-    ] {
+    for (from, peer, id) in
+        [([127, 0, 0, 9], "198.51.100.7", Some("0123456789abcdef-from-proxy")), ([127, 0, 0, 1], "127.0.0.1", None)]
+    {
         let mut client = Client::from(&listener, from);
         client.send(forwarded);
         let reply = client.reply();
@@ -576,16 +575,15 @@ fn a_stop_is_bounded_and_leaves_behind_what_hangs() {
 fn nothing_secret_is_in_the_log_or_shown_for_debugging() {
     listening::gather_log();
     let (listener, _) = start(|_| {});
-    let mut client = Client::to(&listener);
     for target in ["/echo/hush?token=hush", "/panic/hush", "/none/hush"] {
         let text = format!(
             "POST {target} HTTP/1.1\r\nHost: hush\r\nAuthorization: Bearer hush\r\nContent-Length: 4\r\n\r\nhush"
         );
-        client = Client::to(&listener);
+        let mut client = Client::to(&listener);
         client.send(&text);
         client.reply();
     }
-    client = Client::to(&listener);
+    let mut client = Client::to(&listener);
     client.send("POST /hush HTTP/1.1\r\nhush hush\r\n\r\n");
     client.reply();
     drop(listener);
@@ -597,7 +595,11 @@ fn nothing_secret_is_in_the_log_or_shown_for_debugging() {
 #[test]
 fn many_requests_at_once_are_all_answered_each_with_its_own() {
     let (listener, _) = start(|settings| {
-        settings.limits = ListenLimits { requests_per_second_per_address: 100_000, requests_per_second: 100_000, ..settings.limits.clone() };
+        settings.limits = ListenLimits {
+            requests_per_second_per_address: 100_000,
+            requests_per_second: 100_000,
+            ..settings.limits.clone()
+        };
     });
     std::thread::scope(|scope| {
         for thread in 0..16 {
@@ -622,12 +624,133 @@ fn many_requests_at_once_are_all_answered_each_with_its_own() {
 
 #[test]
 fn it_goes_on_after_descriptors_ran_out() {
-    listening::again("descriptors", &[], |_| {});
+    let mut child = Spoken::start("ulimit -n 96", "child_with_few_descriptors");
+    let address = child.address();
+    // Half of them is kept for the rest of the process.
+    assert_eq!(child.hear("connections_max"), "48");
+    let idle: Vec<Client> = (0..200).map(|_| Client::at(address)).collect();
+    Client::at(address).is_served();
+    child.tell("fill");
+    child.hear("filled");
+    // Nothing is left: accepting fails, over and over, and goes on once there are some again.
+    let mut waiting = Client::at(address);
+    waiting.send(GET);
+    child.tell("look");
+    child.hear("failing");
+    child.tell("free");
+    assert_eq!(waiting.reply().status, 200);
+    Client::at(address).is_served();
+    drop(idle);
+    Client::at(address).is_served();
 }
 
 #[test]
-fn sockets_of_systemd_are_taken_over() {
-    listening::again("activation", &[], |_| {});
+#[ignore = "a child of another test"]
+fn child_with_few_descriptors() {
+    if child::role().is_none() {
+        return;
+    }
+    let (listener, _) = start(|_| {});
+    child::say("address", listener.address().expect("an address"));
+    child::say("connections_max", listener.stats().connections_max);
+    let mut held = Vec::new();
+    for line in std::io::stdin().lines() {
+        match line.expect("text").as_str() {
+            // For long enough that whatever the listener lets go of is taken, too.
+            "fill" => {
+                let until = Instant::now() + Duration::from_secs(1);
+                while Instant::now() < until {
+                    match std::fs::File::open("/dev/null") {
+                        Ok(file) => held.push(file),
+                        Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                    }
+                }
+                child::say("filled", held.len());
+            }
+            "look" => {
+                wait_for(|| {
+                    held.extend(std::fs::File::open("/dev/null"));
+                    listener.stats().refused(Refusal::AcceptFailed) > 2
+                });
+                child::say("failing", "");
+            }
+            _ => held.clear(),
+        }
+    }
+}
+
+#[test]
+fn sockets_of_systemd_are_taken_over_whether_they_block_or_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("listen");
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = tcp.local_addr().expect("an address");
+    tcp.set_nonblocking(true).expect("not blocking");
+    let unix = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    // As systemd does it: descriptors 3 and 4, and the process they are for.
+    let before = "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_FDS=2 LISTEN_PID=$$";
+    let mut process = child::command(before, "child_with_sockets")
+        .stdin(std::os::fd::OwnedFd::from(tcp))
+        .stdout(std::os::fd::OwnedFd::from(unix))
+        .spawn()
+        .expect("a process");
+    let mut client = Client::at(address);
+    client.is_served();
+    let mut stream = UnixStream::connect(&path).expect("a connection");
+    stream.write_all(GET.as_bytes()).expect("sent");
+    assert_eq!(listening::read_reply(&mut std::io::BufReader::new(stream), true).expect("an answer").status, 200);
+    // It ends by itself after these two.
+    assert!(process.wait().expect("an end").success());
+    assert!(path.exists(), "the socket is systemd's");
+}
+
+#[test]
+#[ignore = "a child of another test"]
+fn child_with_sockets() {
+    if child::role().is_none() {
+        return;
+    }
+    let mut settings = settings();
+    settings.address = ListenAddress::Systemd;
+    let listener = Listener::start(&settings, Echo::new(), 1).unwrap_or_else(|error| panic!("{error}"));
+    let error = Listener::start(&settings, Echo::new(), 1).expect_err("taken");
+    assert!(error.contains("in use already"), "{error}");
+    wait_for(|| listener.stats().answered == 2);
+}
+
+#[test]
+fn a_stopped_listener_leaves_neither_threads_nor_descriptors() {
+    Spoken::start(":", "child_that_starts_and_stops").hear("good");
+}
+
+#[test]
+#[ignore = "a child of another test"]
+fn child_that_starts_and_stops() {
+    if child::role().is_none() {
+        return;
+    }
+    let count = |what: &str| std::fs::read_dir(format!("/proc/self/{what}")).expect(what).count();
+    let before = (count("task"), count("fd"));
+    for _ in 0..5 {
+        let (listener, _) = start(|_| {});
+        let mut client = Client::to(&listener);
+        client.is_served();
+        assert!(count("task") > before.0);
+        assert!(listener.stop(Duration::from_secs(10)));
+        assert!(client.ended());
+    }
+    // tiny_http's idle threads end by themselves after five seconds. Two descriptors are tokio's, for the signals of
+    // the process, which the first runtime makes.
+    wait_for(|| count("task") <= before.0 && count("fd") <= before.1 + 2);
+    child::say("good", "");
+}
+
+#[test]
+fn systemd_without_a_socket_is_said() {
+    let mut settings = settings();
+    settings.address = ListenAddress::Systemd;
+    let error = Listener::start(&settings, Echo::new(), 1).expect_err("no socket");
+    assert!(error.contains("start evenkeel.socket"), "{error}");
 }
 
 #[test]
@@ -639,6 +762,8 @@ fn an_ipv6_client_is_known_by_its_address() {
     };
     let mut client = Client::to(&listener);
     client.send(GET);
-    assert_eq!(client.reply().json()["peer"].as_str().map(str::parse::<IpAddr>), Some(Ok(IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1]))));
-    let _ = listen;
+    assert_eq!(
+        client.reply().json()["peer"].as_str().map(str::parse::<IpAddr>),
+        Some(Ok(IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1])))
+    );
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::panic, reason = "a test ends by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what is waited for are other processes, which heed no clock of ours")]
 
+#[path = "store/finding.rs"]
+mod finding;
 #[path = "store/opening.rs"]
 mod opening;
 mod support;

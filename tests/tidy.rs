@@ -1,5 +1,6 @@
 //! The layering of ARCHITECTURE.md, checked by reading the `use` lines: dependencies point one way.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,7 @@ fn pure_modules_name_no_module_that_does_io() {
             "server" => Some(&[
                 "server",
                 "inbox",
+                "seal",
                 "engine",
                 "workshop",
                 "trigger",
@@ -94,6 +96,19 @@ fn pure_modules_name_no_module_that_does_io() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn every_module_has_its_place_in_the_table_of_the_architecture() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let page = fs::read_to_string(page).expect("ARCHITECTURE.md is readable");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `src/")).collect();
+    let modules: BTreeSet<String> = sources().iter().map(|(path, _)| module(path)).collect();
+    for module in modules.iter().filter(|module| !["lib", "main"].contains(&module.as_str())) {
+        let named = [format!("`src/{module}*`"), format!("`src/{module}.rs`")];
+        let places = rows.iter().filter(|row| named.iter().any(|name| row.contains(name))).count();
+        assert_eq!(places, 1, "ARCHITECTURE.md says in {places} rows what src/{module} is");
     }
 }
 

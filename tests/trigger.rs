@@ -171,7 +171,7 @@ impl Drop for Served {
 #[test]
 fn a_signal_to_stop_lets_the_work_in_hand_finish() {
     let mut served = Served::start("works on", QUIET, None);
-    assert_eq!(served.hear(), "run 1 [Poll] 8");
+    assert_eq!(served.hear(), "run 1 [Poll, Hooks] 8");
     assert!(served.told().starts_with("READY=1"));
     served.signal("TERM");
     assert_eq!(served.hear(), "finished, stopped: true");
@@ -185,7 +185,7 @@ fn a_signal_to_stop_lets_the_work_in_hand_finish() {
 #[test]
 fn a_second_interrupt_ends_work_that_hangs() {
     let mut served = Served::start("hangs", QUIET, None);
-    assert_eq!(served.hear(), "run 1 [Poll] 8");
+    assert_eq!(served.hear(), "run 1 [Poll, Hooks] 8");
     served.signal("INT");
     while !served.told().contains("STOPPING=1") {}
     served.signal("INT");
@@ -195,7 +195,7 @@ fn a_second_interrupt_ends_work_that_hangs() {
 #[test]
 fn an_idle_service_stops_at_once() {
     let mut served = Served::start("is quick", QUIET, None);
-    assert_eq!(served.hear(), "run 1 [Poll] 8");
+    assert_eq!(served.hear(), "run 1 [Poll, Hooks] 8");
     served.signal("INT");
     served.ends("Stopped");
 }
@@ -203,7 +203,7 @@ fn an_idle_service_stops_at_once() {
 #[test]
 fn an_operator_forces_a_pass_and_a_panic_ends_only_its_run() {
     let mut served = Served::start("panics", QUIET, None);
-    assert_eq!(served.hear(), "run 1 [Poll] 8");
+    assert_eq!(served.hear(), "run 1 [Poll, Hooks] 8");
     served.signal("USR1");
     assert_eq!(served.hear(), "run 2 [Forced] 8");
     served.signal("TERM");
@@ -213,12 +213,12 @@ fn an_operator_forces_a_pass_and_a_panic_ends_only_its_run() {
 #[test]
 fn a_new_configuration_is_taken_in_and_a_wrong_one_is_not() {
     let mut served = Served::start("is quick", QUIET, None);
-    assert_eq!(served.hear(), "run 1 [Poll] 8");
+    assert_eq!(served.hear(), "run 1 [Poll, Hooks] 8");
     assert!(served.told().starts_with("READY=1\nSTATUS=1 route kept in step"));
 
     served.write(&format!("{QUIET}[patience]\nattempts_max = 3\n"));
     served.signal("HUP");
-    assert_eq!(served.hear(), "run 2 [Poll] 3");
+    assert_eq!(served.hear(), "run 2 [Poll, Hooks] 3");
 
     served.write("[patience]\nattempts_max = 0\nfoo = 1\n");
     served.signal("HUP");
@@ -267,14 +267,14 @@ fn the_watchdog_is_fed_while_the_work_rests_and_not_while_it_hangs() {
     };
     let limit = Some(Duration::from_millis(300));
     let mut rests = Served::start("is quick", QUIET, limit);
-    assert_eq!(rests.hear(), "run 1 [Poll] 8");
+    assert_eq!(rests.hear(), "run 1 [Poll, Hooks] 8");
     assert_eq!(beats(&rests, LONG), Some(40), "an idle service is alive");
     rests.signal("TERM");
     rests.ends("Stopped");
 
     let impatient = format!("{QUIET}[network]\ncall_timeout_seconds = 1\nconnect_timeout_seconds = 1\n");
     let mut hangs = Served::start("hangs", &impatient, limit);
-    assert_eq!(hangs.hear(), "run 1 [Poll] 8");
+    assert_eq!(hangs.hear(), "run 1 [Poll, Hooks] 8");
     // Silence of ten watchdog periods is the sign looked for.
     assert_eq!(beats(&hangs, Duration::from_secs(3)), None, "a service that hangs is not");
 }

@@ -1,5 +1,6 @@
 //! `demo`: the real engine over real HTTP against the sandbox, from a believable project to two sides in step.
 
+mod live;
 mod world;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::provider::Requests;
 use crate::reconcile::{Allowance, Plan, view};
 use crate::sandbox::{Sandbox, Served};
 use crate::store::Store;
+use live::{Arrival, Live};
 use world::World;
 
 /// The same world every time.
@@ -61,6 +63,8 @@ struct Answer {
     passes: Vec<Report>,
     /// Whether the passes after the repair planned nothing.
     settled: bool,
+    /// How soon edits arrive with webhooks.
+    live: Vec<Arrival>,
 }
 
 /// Shows it all.
@@ -129,6 +133,11 @@ pub(super) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
         ("an idle pass", &fourth),
         ("a full look at both sides", &fifth),
     ])?;
+    stage.headline("With webhooks: an edit arrives on the other side at once")?;
+    let live = Live::start(&context, &world)?;
+    let arrivals = live.edits(&context, &world)?;
+    stage.arrivals(&arrivals)?;
+    let settled = settled && !arrivals.is_empty() && arrivals.iter().all(|arrival| arrival.took_ms.is_some());
     let asked: u64 =
         context.store.waiting_links(Some(&stage.route.name), 1_000)?.iter().map(|link| link.waiting.len() as u64).sum();
     let (style, closing) = match (settled, asked) {
@@ -147,10 +156,10 @@ pub(super) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     stage.say(&last)?;
     if context.out.json {
         let passes = vec![first, second, third, fourth, fifth];
-        context.out.json(&Answer { plan: planned.plan, passes, settled })?;
+        context.out.json(&Answer { plan: planned.plan, passes, settled, live: arrivals })?;
     }
     if args.keep && !context.stop.raised() {
-        keep(&context, folder.path(), &world, &served)?;
+        keep(&context, folder.path(), &world, &served, &live)?;
     }
     Ok(if settled { Exit::Settled } else { Exit::Drift })
 }
@@ -174,12 +183,17 @@ fn configure(folder: &Path, world: &World, served: &Served) -> Result<Config, Fa
          [database]\nurl = {database}\n\n\
          [asana]\nbase_url = {asana:?}\ntoken = {{ file = {asana_token} }}\n\n\
          [github]\nbase_url = {github:?}\ntoken = {{ file = {github_token} }}\n\n\
+         [listen]\naddress = \"127.0.0.1:0\"\n\n\
+         [webhooks]\nseal_key = {{ file = {seal_key} }}\n\n\
+         [admin]\ntoken = {{ file = {admin_token} }}\n\n\
          [[route]]\nname = \"website\"\nasana_project = \"{project}\"\ngithub_repo = \"{repo}\"\n",
         database = toml::Value::String(format!("sqlite:{}", folder.join("evenkeel.db").display())),
         asana = served.base_urls.tracker,
         github = served.base_urls.forge,
         asana_token = secret("asana-token", &world.tokens.tracker)?,
         github_token = secret("github-token", &world.tokens.forge)?,
+        seal_key = secret("seal-key", &format!("{:032x}", fastrand::u128(..)))?,
+        admin_token = secret("admin-token", &format!("{:032x}", fastrand::u128(..)))?,
         project = world.project,
         repo = world.repo,
     );
@@ -268,6 +282,19 @@ impl Stage<'_> {
         self.say(&text)
     }
 
+    /// How soon edits arrived.
+    fn arrivals(&self, arrivals: &[Arrival]) -> Result<(), Failure> {
+        let mut text = String::new();
+        for Arrival { what, took_ms } in arrivals {
+            let (style, took) = match took_ms {
+                Some(took) => (GREEN, format!("after {took} ms")),
+                None => (RED, "did not arrive".to_owned()),
+            };
+            paragraph(&mut text, style, 2, self.out.width, &format!("{what}, {took}"));
+        }
+        self.say(&text)
+    }
+
     /// What each pass planned and how many requests it took.
     fn costs(&self, passes: &[(&str, &Report)]) -> Result<(), Failure> {
         // The figures take 34 columns; what is left is for the names.
@@ -319,7 +346,7 @@ fn padded(styled: &str, plain: &str, width: usize) -> String {
 }
 
 /// Leaves everything running until Ctrl-C, with all that is needed to point other commands at it.
-fn keep(context: &Context, folder: &Path, world: &World, served: &Served) -> Result<(), Failure> {
+fn keep(context: &Context, folder: &Path, world: &World, served: &Served, live: &Live) -> Result<(), Failure> {
     let config = folder.join("config.toml");
     let BySide { tracker: asana, forge: github } = &served.base_urls;
     let (project, repo) = (&world.project, &world.repo);
@@ -329,15 +356,19 @@ fn keep(context: &Context, folder: &Path, world: &World, served: &Served) -> Res
          export ASANA_BASE_URL='{asana}' ASANA_PROJECT_GID='{project}'\n\
          export ASANA_PAT='{asana_token}'\n\
          export GITHUB_BASE_URL='{github}' GITHUB_REPO='{repo}'\n\
-         export GITHUB_TOKEN='{github_token}'\n\n\
+         export GITHUB_TOKEN='{github_token}'\n\
+         export EVENKEEL_URL='{url}' ADMIN_API_TOKEN=\"$(cat '{folder}/admin-token')\"\n\n\
          {then}\n  \
          evenkeel status\n  \
          evenkeel plan --full\n  \
          curl -H \"Authorization: Bearer $ASANA_PAT\" \\\n    \"$ASANA_BASE_URL/tasks?project=$ASANA_PROJECT_GID\"\n  \
-         curl -H \"Authorization: Bearer $GITHUB_TOKEN\" \\\n    \"$GITHUB_BASE_URL/repos/$GITHUB_REPO/issues?state=all\"\n\n",
+         curl -H \"Authorization: Bearer $GITHUB_TOKEN\" \\\n    \"$GITHUB_BASE_URL/repos/$GITHUB_REPO/issues?state=all\"\n  \
+         curl -H \"Authorization: Bearer $ADMIN_API_TOKEN\" \"$EVENKEEL_URL/api/tasks\"\n\n",
         headline = paint(BOLD, "Everything stays up until Ctrl-C. In another terminal:"),
         then = paint(BOLD, "Then, for example:"),
         config = config.display(),
+        folder = folder.display(),
+        url = live.address,
         asana_token = world.tokens.tracker,
         github_token = world.tokens.forge,
     );

@@ -593,3 +593,27 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn who_may_use_the_admin_api_is_read_and_checked() {
+    let good = Fake::file(&format!("[admin]\nallow = [\"10.1.2.3/8\", \"::1\"]\n{ROUTE}"))
+        .set("ADMIN_API_TOKEN", "writes-0123456789")
+        .set("ADMIN_API_READ_TOKEN", "reads-0123456789")
+        .good();
+    let allow: Vec<String> = good.admin.allow.iter().map(ToString::to_string).collect();
+    assert_eq!((good.admin.on(), allow), (true, vec!["10.0.0.0/8".to_owned(), "::1/128".to_owned()]));
+    assert!(!Fake::file(ROUTE).good().admin.on());
+
+    assert!(fault("[admin]\nallow = [\"everywhere\"]").contains("allow = \"everywhere\": not a range"));
+    assert!(fault("[admin]\ntoken = \"written-here-0123456789\"").contains("must not stand in this file"));
+    for (token, read_token, said) in [
+        ("short", "reads-0123456789", "admin.token has fewer than 16 characters"),
+        ("writes-0123456789", "short", "admin.read_token has fewer than 16 characters"),
+        ("the-same-0123456789", "the-same-0123456789", "admin.read_token is the same as admin.token"),
+    ] {
+        let world = Fake::file(ROUTE).set("ADMIN_API_TOKEN", token).set("ADMIN_API_READ_TOKEN", read_token);
+        let faults = world.faults();
+        assert!(faults.len() == 1 && faults[0].contains(said), "{faults:?}");
+        assert!(!faults[0].contains(token), "{faults:?}");
+    }
+}

@@ -93,6 +93,15 @@ pub fn outline(repair: &Repair) -> String {
 
 /// One line for one pass.
 pub fn log_pass(report: &Report, took: Duration, level: log::Level) {
+    log_pass_for(report, took, level, None);
+}
+
+/// The same for a pass that a call asked for: the line names it.
+pub fn log_asked_pass(report: &Report, took: Duration, request: &str) {
+    log_pass_for(report, took, log::Level::Info, Some(request));
+}
+
+fn log_pass_for(report: &Report, took: Duration, level: log::Level, request: Option<&str>) {
     let Report { pass, route, kind, ended, counts, requests, messages, plan: _ } = report;
     let ended_word = ended.as_str();
     let said = messages.first().map(|message| format!(": {message}")).unwrap_or_default();
@@ -102,10 +111,15 @@ pub fn log_pass(report: &Report, took: Duration, level: log::Level) {
         created = counts.created, joined = counts.joined, updated = counts.updated, retired = counts.retired,
         waiting = counts.waiting, again = counts.again, parked = counts.parked,
         asana_requests = requests.tracker.sent, github_requests = requests.forge.sent,
-        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        "route {route} pass {pass}: {kind} {ended_word}: {}; asana {}, github {} requests{said}",
-        tally(counts, *ended), requests.tracker.sent, requests.forge.sent
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), request;
+        "route {route} pass {pass}: {kind} {ended_word}: {}; asana {}, github {} requests{said}{}",
+        tally(counts, *ended), requests.tracker.sent, requests.forge.sent, named(request)
     );
+}
+
+/// How a line ends that a call caused.
+fn named(request: Option<&str>) -> String {
+    request.map(|request| format!(" (request {request})")).unwrap_or_default()
 }
 
 /// A line this often where nothing else shows how a pass gets on...
@@ -195,12 +209,14 @@ impl Narrator {
         let planned = self.planned.load(Ordering::Relaxed);
         if planned == 0 {
             let BySide { tracker: tasks, forge: issues } = self.seen();
-            log::info!(route = self.route.as_str(); "route {}: {tasks} tasks and {issues} issues read so far", self.route);
+            let (route, asked) = (&self.route, named(self.request.as_deref()));
+            log::info!(route = route.as_str(); "route {route}: {tasks} tasks and {issues} issues read so far{asked}");
             return;
         }
         let left = told.began.and_then(|began| time_left(now.duration_since(began), repairs, planned));
         let left = left.map(|left| format!(", about {} left", spoken(left))).unwrap_or_default();
-        log::info!(route = self.route.as_str(), done = repairs, planned; "route {}: {repairs} of {planned} repairs{left}", self.route);
+        let (route, asked) = (&self.route, named(self.request.as_deref()));
+        log::info!(route = route.as_str(), done = repairs, planned; "route {route}: {repairs} of {planned} repairs{left}{asked}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Edit: an operator's closing or reopening of a pair, on both sides at once.
 //!
-//! Both items are read before either is written. What a write replaces is in the history (kind `close` or `reopen`)
-//! before it leaves. A side that stands so already is left alone. The new status becomes what both agree on, so that
-//! the next pass plans nothing; whatever else differs on the pair is left to that pass.
+//! Both items are read before either is written. What a write replaces is in the history before it leaves, as an
+//! update that can be undone, and both items are due until it is done: a stop in between heals. A side that stands so
+//! already is left alone. The new status becomes what both agree on, so that the next pass plans nothing; whatever
+//! else differs on the pair is left to that pass.
 //!
 //! The route's policy decides what passes do by themselves; here a person asked, so both sides are written also where
 //! the status is `off` or one side owns it, and the brakes do not count.
@@ -14,7 +15,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
-use crate::model::{BySide, Change, Content, Field, FieldChange, Item, Link, LinkId, LinkStatus, Place, Side, Status};
+use crate::model::{
+    BySide, Change, Content, Field, FieldChange, Item, ItemKey, Link, LinkId, LinkStatus, Place, Side, Status,
+};
 use crate::provider::ProviderError;
 use crate::reconcile::{PairPlan, PairSeen, Sight, plan_pair, view};
 use crate::store::{LinkChange, NewDue, NewEntry, Record};
@@ -133,6 +136,8 @@ impl Engine {
             cause,
             actor: self.actor.clone(),
         };
+        let keys = Side::BOTH.map(|side| link.key(side));
+        let known: Vec<ItemKey> = self.store.dues_of(&self.route, &keys)?.into_iter().map(|due| due.item).collect();
         for side in Side::BOTH {
             let before = items[side].content.status;
             if (before == Status::Open) == (status == Status::Open) {
@@ -148,18 +153,21 @@ impl Engine {
                 after: json!(after),
                 why: reason.to_owned(),
             };
-            let ahead = entry(report.kind, side, report.pass, vec![change], reason.to_owned());
-            self.store.record(watch.lease, &Record { history: vec![ahead], ..Record::default() }, self.clock.now())?;
+            let ahead = Record {
+                history: vec![entry("update", side, report.pass, vec![change], reason.to_owned())],
+                due: self.looked_at(link, reason),
+                ..Record::default()
+            };
+            self.store.record(watch.lease, &ahead, self.clock.now())?;
             let change = Change { status: Some(after), ..Change::default() };
             match self.providers[side].update(&items[side], &change) {
                 Ok(item) if item.content.status == after => {
-                    log::info!("pass {}: {} is now {after}: {}", report.pass, item.key, report.kind);
                     items[side] = item;
                     sides[side] = Handling::Written;
                     report.counts.updated += 1;
                 }
                 answer => {
-                    let (kind, why, maybe) = match answer {
+                    let (kind, why) = match answer {
                         Ok(item) => {
                             let why = format!(
                                 "{} accepted the change but {} still is {}; the token may lack the right to set it",
@@ -167,20 +175,16 @@ impl Engine {
                                 item.key,
                                 item.content.status
                             );
-                            ("failed", why, true)
+                            ("failed", why)
                         }
                         Err(error) => {
                             let kind = if error.maybe_done() { "unanswered" } else { "failed" };
-                            (kind, error.to_string(), error.maybe_done())
+                            (kind, error.to_string())
                         }
                     };
-                    let wrote = Side::BOTH.into_iter().any(|side| sides[side] == Handling::Written);
-                    let record = Record {
-                        history: vec![entry(kind, side, report.pass, Vec::new(), why.clone())],
-                        // One half is done, or may be: the next pass looks, and brings the other after it.
-                        due: if wrote || maybe { self.looked_at(link, reason) } else { Vec::new() },
-                        ..Record::default()
-                    };
+                    // Both stay due: if one half is done, or may be, the next pass brings the other after it.
+                    let after = entry(kind, side, report.pass, Vec::new(), why.clone());
+                    let record = Record { history: vec![after], ..Record::default() };
                     self.store.record(watch.lease, &record, self.clock.now())?;
                     report.messages.insert(0, why.clone());
                     sides[side] = Handling::Failed { why };
@@ -189,12 +193,20 @@ impl Engine {
                 }
             }
         }
-        let settled = self.agree(watch, link, &items, reason)?;
+        let settled = self.agree(watch, link, &items, &known, reason)?;
         Ok(if settled { Ended::Settled } else { Ended::Drift })
     }
 
-    /// What both now agree on. Answers whether the pair is in step with that.
-    fn agree(&self, watch: &Watch<'_>, link: &Link, items: &BySide<Item>, reason: &str) -> Result<bool, EngineError> {
+    /// What both now agree on. Answers whether the pair is in step with that. Of the items, `known` were due before,
+    /// for a reason of their own.
+    fn agree(
+        &self,
+        watch: &Watch<'_>,
+        link: &Link,
+        items: &BySide<Item>,
+        known: &[ItemKey],
+        reason: &str,
+    ) -> Result<bool, EngineError> {
         let mut agreed = link.clone();
         if let Some(base) = &mut agreed.base {
             // The forge's word is the richer one: it tells done from dropped.
@@ -212,8 +224,13 @@ impl Engine {
         };
         let change =
             LinkChange { base: agreed.base, seen: Some(seen), waiting: Some(agreed.waiting), ..LinkChange::default() };
-        let due = if settled { Vec::new() } else { self.looked_at(link, reason) };
-        let record = Record { change: vec![(link.id, change)], due, ..Record::default() };
+        let mut record = Record { change: vec![(link.id, change)], ..Record::default() };
+        if settled {
+            record.clear_due = Side::BOTH.map(|side| link.key(side)).into();
+            record.clear_due.retain(|item| !known.contains(item));
+        } else {
+            record.due = self.looked_at(link, reason);
+        }
         self.store.record(watch.lease, &record, self.clock.now())?;
         Ok(settled)
     }

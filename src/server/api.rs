@@ -14,6 +14,7 @@ mod background;
 mod fault;
 mod find;
 mod keys;
+mod page;
 mod read;
 mod replay;
 mod tasks;
@@ -26,6 +27,7 @@ use std::time::Instant;
 use crate::model::RouteName;
 use crate::server::message::{Admission, Answer, Head, Pace, Request};
 use crate::server::turned_away::TurnedAway;
+use crate::trigger::Ring;
 use crate::workshop::{Present, Workshop};
 
 use background::Background;
@@ -41,8 +43,8 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 /// The longest body of a call in bytes: a reason, a name and an id are far below.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Tells whoever keeps a route in step that items of it were rung for.
-type Ringing = Arc<dyn Fn(&RouteName) + Send + Sync>;
+/// Wakes whoever keeps a route in step.
+type Ringing = Arc<dyn Fn(&RouteName, Ring) + Send + Sync>;
 
 /// The admin API.
 pub struct Api {
@@ -54,16 +56,17 @@ pub struct Api {
 }
 
 impl Api {
-    /// Over the present workshop. Nobody is told of what is rung for until [`Api::ringing`] says whom.
+    /// Over the present workshop. Nobody is woken until [`Api::ringing`] says whom; what is due is visited by schedule.
     pub fn new(present: Present) -> Self {
         let background = Background::new(present.clone());
         let turned_away = TurnedAway::new(present.clone());
-        Self { present, ringing: Arc::new(|_| ()), background, turned_away, keys: Keys::default() }
+        Self { present, ringing: Arc::new(|_, _| ()), background, turned_away, keys: Keys::default() }
     }
 
-    /// Calls `ringing` whenever items of a route became due by a call.
+    /// Calls `ringing` whenever a call gives a route something to do: `Heard` for items that became due, `Poll` or
+    /// `Sweep` for more.
     #[must_use]
-    pub fn ringing(mut self, ringing: impl Fn(&RouteName) + Send + Sync + 'static) -> Self {
+    pub fn ringing(mut self, ringing: impl Fn(&RouteName, Ring) + Send + Sync + 'static) -> Self {
         self.ringing = Arc::new(ringing);
         self
     }

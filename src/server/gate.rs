@@ -13,6 +13,7 @@ mod counters;
 pub mod framing;
 mod rate;
 mod table;
+mod turns;
 mod wire;
 
 use std::io;
@@ -40,8 +41,6 @@ pub use counters::{Refusal, Stats};
 /// Threads of the runtime. Moving bytes and reading heads takes one core at some ten thousand requests a second; the
 /// second keeps a flood on one from stopping the other.
 pub(super) const THREADS: usize = 2;
-/// Whole requests that may wait for a worker: a second's work.
-const QUICK_QUEUE: usize = 512;
 /// Slow calls that may wait.
 const SLOW_QUEUE: usize = 32;
 /// The pause after a failed accept: descriptors have run out, which takes a moment to change.
@@ -61,7 +60,6 @@ pub(super) struct Gate {
     rates: Mutex<Buckets>,
     back: Back,
     ids: Ids,
-    quick_queue: Semaphore,
     slow_queue: Semaphore,
     stopping: watch::Receiver<bool>,
 }
@@ -93,7 +91,6 @@ impl Gate {
             counters,
             rates: Mutex::new(rates),
             ids: Ids { seed, count: AtomicU64::new(0) },
-            quick_queue: Semaphore::new(QUICK_QUEUE),
             slow_queue: Semaphore::new(SLOW_QUEUE),
             stopping,
             settings,

@@ -39,7 +39,7 @@ impl AllowList {
 }
 
 /// Whether an address lies in one of some ranges. IPv4 in the clothes of IPv6 counts as IPv4.
-fn among(ranges: &[IpNet], address: IpAddr) -> bool {
+pub(super) fn among(ranges: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     ranges.iter().any(|range| range.contains(&address))
 }

@@ -42,8 +42,9 @@ impl Courier {
             if away() || !self.overtaking.possible() {
                 continue;
             }
-            // Not the work's clock: there, waiting counts as getting on.
-            std::thread::sleep(AFTER_YOU);
+            if !self.works.clock.sleep(AFTER_YOU, &self.works.stop) {
+                return;
+            }
             let carried = catch_unwind(AssertUnwindSafe(|| while self.carry() && !away() {}));
             if carried.is_err() {
                 log::error!(

@@ -99,12 +99,11 @@ impl Post {
             return;
         }
         self.held = false;
-        if rings.contains(&Ring::Heard) {
-            match self.works.store.rung(&self.route.name, now, 1) {
-                Ok(rung) if rung.is_empty() => {}
-                Ok(_) => self.make(&Wake::Retry, "webhook"),
-                Err(error) => return self.database_failed(&error, now),
-            }
+        // Also without a ring: what another replica took in waits as well, and a long pass would take it along.
+        match self.works.store.rung(&self.route.name, now, 1) {
+            Ok(rung) if rung.is_empty() => {}
+            Ok(_) => self.make(&Wake::Retry, "webhook"),
+            Err(error) => return self.database_failed(&error, now),
         }
         let wake = match self.wake(rings, now) {
             Ok(Some(wake)) => wake,

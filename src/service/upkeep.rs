@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::crew::Doorbell;
 use crate::config::Senders;
 use crate::hooks::{HooksError, Keeper, Report, subjects, tidy_up};
@@ -59,8 +61,8 @@ impl Upkeep {
         let works = &self.works;
         match tidy_up(&works.store, &works.config, works.clock.now()) {
             Ok(0) => {}
-            Ok(gone) => log::info!("{gone} old deliveries were removed"),
-            Err(error) => log::warn!("removing old deliveries: {error}"),
+            Ok(gone) => log::info!("{gone} old deliveries and passes were removed"),
+            Err(error) => log::warn!("removing old deliveries and passes: {error}"),
         }
         self.ask_for_ranges();
         let works = &self.works;
@@ -96,8 +98,12 @@ impl Upkeep {
         };
         match asked {
             Ok(texts) => {
-                let published = texts.iter().filter_map(|text| text.parse().ok());
-                self.sources.forge.replace(Some(ranges.iter().copied().chain(published).collect()));
+                let published: Vec<IpNet> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+                if published.is_empty() {
+                    log::warn!("none of the ranges that github publishes could be read; those known before stay");
+                } else {
+                    self.sources.forge.replace(Some(ranges.iter().copied().chain(published).collect()));
+                }
             }
             // Those known before stay.
             Err(why) => log::warn!("the ranges that github's deliveries come from are not known anew: {why}"),

@@ -64,12 +64,30 @@ impl Backend {
         doing: impl fmt::Display,
         body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
+        self.read_within(None, doing, body)
+    }
+
+    /// The same for whom somebody waits: that no connection is free is an error after [`SOON`].
+    pub(super) fn read_soon<T>(
+        &self,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.read_within(Some(SOON), doing, body)
+    }
+
+    fn read_within<T>(
+        &self,
+        limit: Option<Duration>,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
         match self {
             Self::Sqlite { write, read, .. } => {
-                let mut conn = take(read.as_ref().unwrap_or(write), &doing)?;
+                let mut conn = take_within(read.as_ref().unwrap_or(write), limit, &doing)?;
                 body(&mut Conn::Sqlite(&mut conn))
             }
-            Self::Postgres(pool) => body(&mut Conn::Postgres(&mut *take(pool, &doing)?)),
+            Self::Postgres(pool) => body(&mut Conn::Postgres(&mut *take_within(pool, limit, &doing)?)),
         }
         .map_err(|fault| fault.tell(&doing))
     }
@@ -131,12 +149,7 @@ impl Backend {
     }
 }
 
-/// Takes a connection from a pool, waiting at most as long as the pool was told.
-fn take<M: ManageConnection>(pool: &Pool<M>, doing: &dyn fmt::Display) -> Result<PooledConnection<M>, StoreError> {
-    take_within(pool, None, doing)
-}
-
-/// The same, waiting no longer than `limit` if there is one.
+/// Takes a connection from a pool, waiting at most as long as the pool was told, or `limit`.
 fn take_within<M: ManageConnection>(
     pool: &Pool<M>,
     limit: Option<Duration>,

@@ -69,6 +69,9 @@ pub struct Call {
     pub status: Option<u16>,
 }
 
+/// The columns of a [`Call`], in its order.
+type CallRow = (i64, String, i64, String, String, String, String, Option<i64>);
+
 #[derive(Insertable)]
 #[diesel(table_name = calls)]
 struct CallInsert<'a> {
@@ -159,21 +162,20 @@ impl Store {
     /// When the database fails.
     pub fn calls(&self, limit: u32) -> Result<Vec<Call>, StoreError> {
         self.backend.read("reading the calls", |conn| {
-            let rows: Vec<(i64, String, i64, String, String, String, String, Option<i64>)> =
-                on!(conn, |c| calls::table
-                    .select((
-                        calls::id,
-                        calls::request,
-                        calls::at,
-                        calls::actor,
-                        calls::method,
-                        calls::path,
-                        calls::reason,
-                        calls::status
-                    ))
-                    .order(calls::id.desc())
-                    .limit(i64::from(limit))
-                    .load(c))?;
+            let rows: Vec<CallRow> = on!(conn, |c| calls::table
+                .select((
+                    calls::id,
+                    calls::request,
+                    calls::at,
+                    calls::actor,
+                    calls::method,
+                    calls::path,
+                    calls::reason,
+                    calls::status
+                ))
+                .order(calls::id.desc())
+                .limit(i64::from(limit))
+                .load(c))?;
             rows.into_iter()
                 .map(|(id, request, at, actor, method, path, reason, status)| {
                     Ok(Call {

@@ -5,6 +5,8 @@
 //! and `partner` may be null, and `changes` is the text of a JSON array exactly as kept. One row of `chain` holds the
 //! last place and hash: who appends locks it first, so there are no gaps and no forks, and a cut-off end is noticed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use diesel::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -12,7 +14,7 @@ use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{chain, history};
 use super::{Entry, EntryFilter, NewEntry, Store, StoreError, Verified, columns};
-use crate::model::{ItemKey, LinkId, PassId, RouteName, hex};
+use crate::model::{ItemKey, LinkId, PassId, RouteName, Timestamp, hex};
 
 /// Entries in one batch: of up to 15 columns each, and with bodies inside.
 const CHUNK: usize = 200;
@@ -141,6 +143,38 @@ impl Store {
                 query.limit(limit).load(c)
             })?;
             rows.into_iter().map(EntryRow::entry).collect()
+        })
+    }
+
+    /// How many links these passes changed since `from`, by the kind of the entry. Looks through the newest 1,000
+    /// entries of the route, far more than a brake lets through.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn changed_lately(
+        &self,
+        route: &RouteName,
+        passes: &BTreeSet<PassId>,
+        from: Timestamp,
+    ) -> Result<BTreeMap<String, u64>, StoreError> {
+        if passes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.backend.read(format_args!("route {route}: counting what was changed lately"), |conn| {
+            let rows: Vec<(i64, i64, Option<i64>, String)> = on!(conn, |c| history::table
+                .select((history::at, history::pass, history::link, history::kind))
+                .filter(history::route.eq(route.as_str()))
+                .order(history::seq.desc())
+                .limit(i64::from(LIMIT))
+                .load(c))?;
+            let new = rows.into_iter().take_while(|(at, ..)| *at >= columns::millis(from));
+            let theirs = new.filter(|(_, pass, ..)| passes.contains(&PassId(*pass)));
+            let changed: BTreeSet<(String, Option<i64>)> = theirs.map(|(.., link, kind)| (kind, link)).collect();
+            let mut counts = BTreeMap::new();
+            for (kind, _) in changed {
+                *counts.entry(kind).or_default() += 1;
+            }
+            Ok(counts)
         })
     }
 

@@ -257,7 +257,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn hook_by_token(&self, token_hash: &str) -> Result<Option<HookRow>, StoreError> {
-        self.backend.read("looking up a hook", |conn| {
+        self.backend.read_soon("looking up a hook", |conn| {
             let row: Option<Row> = on!(conn, |c| hooks::table
                 .select(Row::as_select())
                 .filter(hooks::token_hash.eq(token_hash))
@@ -272,7 +272,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn hook_by_remote(&self, side: Side, remote: &str) -> Result<Option<HookRow>, StoreError> {
-        self.backend.read("looking up a hook", |conn| {
+        self.backend.read_soon("looking up a hook", |conn| {
             let row: Option<Row> = on!(conn, |c| hooks::table
                 .select(Row::as_select())
                 .filter(hooks::provider.eq(side.service()))

@@ -49,12 +49,12 @@ impl Store {
         Ok(Self { backend: Arc::new(sqlite::in_memory(false)?), url: "sqlite::memory:".to_owned() })
     }
 
-    /// Asks the database for an answer.
+    /// Asks the database for an answer, for somebody who waits: a few seconds at most for a connection.
     ///
     /// # Errors
     /// When it gives none.
     pub fn ping(&self) -> Result<(), StoreError> {
-        self.backend.read(format_args!("asking {} for an answer", self.url), |conn| {
+        self.backend.read_soon(format_args!("asking {} for an answer", self.url), |conn| {
             on!(conn, |c| sql_query("SELECT 1").execute(c))?;
             Ok(())
         })

@@ -1,13 +1,17 @@
 //! Passes: when each began and ended, who called for it, and what came of it.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 
 use super::backend::on;
 use super::error::Fault;
-use super::schema::passes;
+use super::schema::{history, passes};
 use super::{Pass, PassEnd, PassStart, Store, StoreError, columns};
 use crate::model::{PassId, RouteName, Timestamp};
 
+/// Rows removed in one transaction.
+const PRUNED_AT_ONCE: i64 = 1_000;
 /// Passes read at a time when they are counted through.
 const PAGE: i64 = 500;
 
@@ -99,6 +103,53 @@ impl Store {
             })?;
             rows.into_iter().map(PassRow::pass).collect()
         })
+    }
+
+    /// The passes of these kinds that began since `from`, among the newest `limit` of the route.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn passes_since(
+        &self,
+        route: &RouteName,
+        kinds: &[&str],
+        from: Timestamp,
+        limit: u32,
+    ) -> Result<BTreeSet<PassId>, StoreError> {
+        self.backend.read(format_args!("route {route}: reading the latest passes"), |conn| {
+            let rows: Vec<(i64, String, i64)> = on!(conn, |c| passes::table
+                .select((passes::id, passes::kind, passes::started_at))
+                .filter(passes::route.eq(route.as_str()))
+                .order(passes::id.desc())
+                .limit(i64::from(limit))
+                .load(c))?;
+            let new = rows.into_iter().take_while(|(.., started)| *started >= columns::millis(from));
+            Ok(new.filter(|(_, kind, _)| kinds.contains(&kind.as_str())).map(|(id, ..)| PassId(id)).collect())
+        })
+    }
+
+    /// Removes passes that ended before `until` and changed nothing, a bounded number in each transaction: with
+    /// webhooks there is one for every delivery. Answers how many went.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn prune_passes(&self, until: Timestamp) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        loop {
+            let removed = self.backend.write("removing old passes", |conn| {
+                let ids: Vec<i64> = on!(conn, |c| passes::table
+                    .select(passes::id)
+                    .filter(passes::ended_at.lt(columns::millis(until)))
+                    .filter(diesel::dsl::not(diesel::dsl::exists(history::table.filter(history::pass.eq(passes::id)))))
+                    .limit(PRUNED_AT_ONCE)
+                    .load(c))?;
+                Ok(on!(conn, |c| diesel::delete(passes::table.filter(passes::id.eq_any(&ids))).execute(c))?)
+            })?;
+            gone += u64::try_from(removed).unwrap_or(0);
+            if i64::try_from(removed).unwrap_or(0) < PRUNED_AT_ONCE {
+                return Ok(gone);
+            }
+        }
     }
 
     /// The sum of one count (as `unheard`) over the passes of a route that began at `from` or later.

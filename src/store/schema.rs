@@ -235,3 +235,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(deliveries, touched);
+diesel::allow_tables_to_appear_in_same_query!(history, passes);

@@ -1,11 +1,15 @@
 //! The demo's story: a project in Asana, a repository on GitHub, and what people did to both since yesterday.
 
+use std::sync::Arc;
+
 use crate::model::{BySide, IssueNumber, ItemKey, ProjectGid, RepoName, TaskGid};
-use crate::sandbox::{IssueSeed, Reason, Sandbox, TaskSeed};
+use crate::provider::http::Transport;
+use crate::sandbox::{IssueSeed, Permission, Pump, Reason, Sandbox, TaskSeed};
 
 /// What the demo talks about.
 pub struct World {
-    sandbox: Sandbox,
+    /// The two services.
+    pub sandbox: Sandbox,
     /// The project in Asana.
     pub project: ProjectGid,
     /// The repository on GitHub.
@@ -129,6 +133,17 @@ impl World {
                 ..TaskSeed::default()
             },
         )
+    }
+
+    /// Lets both services send their webhooks, to this machine too.
+    pub fn send_webhooks(&self, transport: Arc<dyn Transport>) -> std::io::Result<Pump> {
+        let (asana, github) = (self.sandbox.asana(), self.sandbox.github());
+        asana.habits(|habits| habits.loopback_targets = true);
+        github.habits(|habits| habits.loopback_targets = true);
+        // Hooks are for who administrates a repository.
+        github.permit(&self.repo, &github.bot(), Permission::Admin);
+        self.sandbox.webhooks().send_through(transport);
+        self.sandbox.webhooks().pump()
     }
 
     /// The body of an issue as it stands, for somebody to edit.

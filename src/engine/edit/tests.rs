@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::clock::Clock as _;
 use crate::engine::tests::{Trouble, World};
-use crate::engine::{Edited, Ended, Handling, PassOptions, Wake};
+use crate::engine::{Edited, Ended, Handling, PassOptions, UndoTarget, Wake};
 use crate::model::{BySide, Content, Field, FieldPolicy, ItemKey, LinkId, LinkStatus, OnConflict, Rules, Status};
-use crate::store::EntryFilter;
+use crate::store::{EntryFilter, NewDue};
 
 fn titled(title: &str) -> Content {
     Content { title: title.to_owned(), body: "what to do".to_owned(), ..Content::default() }
@@ -108,7 +109,7 @@ fn what_is_replaced_is_in_the_history_before_the_write_with_who_and_why() {
     let entries = world.engine.store.history(&filter).expect("a history");
     let kinds: Vec<(&str, &ItemKey)> =
         entries.iter().map(|kept| (kept.entry.kind.as_str(), &kept.entry.item)).collect();
-    assert_eq!(kinds, [("close", &task), ("close", &issue), ("failed", &issue)]);
+    assert_eq!(kinds, [("update", &task), ("update", &issue), ("failed", &issue)]);
     let first = &entries[0].entry;
     assert_eq!((first.cause.as_str(), first.actor.as_str()), ("as agreed by phone", world.engine.actor.as_str()));
     assert_eq!(first.changes[0].before, serde_json::json!("open"));
@@ -134,9 +135,7 @@ fn a_write_whose_answer_was_lost_is_looked_at_and_not_repeated() {
 
 #[test]
 fn an_operators_word_settles_a_status_that_waited() {
-    let mut rules = Rules::default();
-    rules.on_conflict = OnConflict::Ask;
-    let (world, task, issue, link) = pair(rules);
+    let (world, task, issue, link) = pair(Rules { on_conflict: OnConflict::Ask, ..Rules::default() });
     edit(&world, link, Status::Done);
     world.settles();
     world.tracker.edit(&task, |item| item.content.status = Status::Open);
@@ -153,14 +152,62 @@ fn an_operators_word_settles_a_status_that_waited() {
 #[test]
 fn a_pair_that_is_not_kept_in_step_is_not_written_to() {
     let (world, task, issue, link) = pair(Rules::default());
+    // A side without any item at all would be taken for one that cannot be seen.
+    world.forge.put(9, titled("Another"));
     world.forge.delete(&issue);
     let edited = edit(&world, link, Status::Done);
     assert!(edited.left.as_deref().is_some_and(|why| why.contains("was deleted")), "{:?}", edited.left);
     assert_eq!(world.tracker.get(&task).content.status, Status::Open);
-    let report = world.pass(&Wake::Sweep);
+    world.pass(&Wake::Sweep);
     let status = world.engine.store.link(link).expect("the store").expect("a link").status;
-    assert_eq!(status, LinkStatus::Retired, "{:?}", report.messages);
+    assert_eq!(status, LinkStatus::Retired);
     let edited = edit(&world, link, Status::Open);
     assert!(edited.left.as_deref().is_some_and(|why| why.contains("retired")), "{:?}", edited.left);
     assert_eq!(edited.report.ended, Ended::Refused);
+}
+
+#[test]
+fn an_edit_can_be_undone() {
+    let (world, task, issue, link) = pair(Rules::default());
+    let edited = edit(&world, link, Status::Done);
+    let plan = world.engine.plan_undo(&UndoTarget::Item(issue.clone())).expect("a plan");
+    assert_eq!((plan.pass, plan.is_empty()), (Some(edited.report.pass), false), "{:?}", plan.message);
+    world.clock.advance(Duration::from_secs(60));
+    world.engine.undo(&plan, &PassOptions::default()).expect("undone");
+    world.pass(&Wake::Retry);
+    assert_eq!(shown(&world, &task, &issue), both(Status::Open));
+    world.settles();
+}
+
+#[test]
+fn what_was_due_or_parked_before_stays_so() {
+    let (world, task, issue, link) = pair(Rules::default());
+    let route = world.engine.route.clone();
+    let parked = NewDue {
+        item: issue.clone(),
+        reason: "refused".to_owned(),
+        not_before: world.clock.now(),
+        attempts: 8,
+        last_error: None,
+        parked: true,
+    };
+    world.engine.store.ring(&route, &[parked], None, world.clock.now()).expect("parked");
+    assert_eq!(edit(&world, link, Status::Done).report.ended, Ended::Settled);
+    let dues = world.engine.store.dues_of(&route, &[task, issue.clone()]).expect("dues");
+    assert_eq!(dues.len(), 1, "{dues:?}");
+    assert_eq!((&dues[0].item, dues[0].parked_at.is_some()), (&issue, true));
+}
+
+#[test]
+fn one_half_done_leaves_both_due() {
+    let (world, task, issue, link) = pair(Rules::default());
+    let route = world.engine.route.clone();
+    world.forge.trouble(Some(Trouble::Denied));
+    edit(&world, link, Status::Done);
+    let dues = world.engine.store.dues_of(&route, &[task.clone(), issue.clone()]).expect("dues");
+    assert_eq!(dues.len(), 2, "{dues:?}");
+    world.forge.trouble(None);
+    world.pass(&Wake::Retry);
+    assert_eq!(shown(&world, &task, &issue), both(Status::Done));
+    world.settles();
 }

@@ -23,7 +23,7 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// So many items on a page, unless the call says otherwise...
 const LIMIT: u32 = 50;
-/// ...and at most: with both bodies at their longest a page of the history stays below 30 MB.
+/// ...and at most; fewer when their texts are long.
 const LIMIT_MAX: u32 = 200;
 
 /// How much of what was sent is shown in a message, in characters.
@@ -224,6 +224,10 @@ pub(super) fn body<B: Body>(bytes: &[u8]) -> Result<(B, Said), Fault> {
     if bytes.is_empty() {
         return Err(Fault::invalid("the body is empty; send JSON such as {\"reason\": \"why\"}"));
     }
+    // The reader would take a list for an object, value by value.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Fault::invalid("the body is not as it must be: expected an object such as {\"reason\": \"why\"}"));
+    }
     let body: B = serde_json::from_slice(bytes)
         .map_err(|error| Fault::invalid(format!("the body is not as it must be: {}", cut(&error.to_string()))))?;
     let (reason, who) = body.said();
@@ -259,4 +263,62 @@ fn cut(text: &str) -> String {
         cut.push('…');
     }
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::server::message::RequestId;
+
+    fn head(query: Vec<(String, String)>, headers: Vec<(String, String)>) -> Head {
+        let id = RequestId::from_outside("0123456789abcdef").expect("an id");
+        Head { id, method: "GET".to_owned(), path: "/api/tasks".to_owned(), query, headers, peer: None }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic_and_what_is_taken_says_why_in_one_line(
+            bytes in prop::collection::vec(any::<u8>(), 0..200), reason in any::<String>(), who in any::<Option<String>>(),
+        ) {
+            let _ = body::<SyncBody>(&bytes);
+            let sent = serde_json::json!({ "reason": reason, "who": who });
+            let (one, other) = (body::<Plain>(sent.to_string().as_bytes()), body::<ReconcileBody>(&bytes));
+            for said in [one.map(|(_, said)| said), other.map(|(_, said)| said)].into_iter().flatten() {
+                prop_assert!(!said.reason.trim().is_empty() && said.reason.chars().count() <= REASON_CHARS_MAX);
+                prop_assert!(!said.reason.chars().chain(said.actor.chars()).any(char::is_control));
+                prop_assert!(said.actor == "api" || said.actor.starts_with("api:"));
+            }
+        }
+
+        #[test]
+        fn no_query_makes_it_panic_and_a_cursor_is_good_for_its_own_query_only(
+            route in any::<String>(), cursor in any::<String>(), limit in any::<String>(), row in 1..i64::MAX,
+        ) {
+            let pairs = |cursor: &str, route: &str| {
+                let pairs = [("cursor", cursor), ("route", route), ("limit", &limit)];
+                pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
+            };
+            let known = ["cursor", "route", "limit"];
+            let any = head(pairs(&cursor, &route), Vec::new());
+            let query = Query::new(&any, &known).expect("each once");
+            let _ = (query.route(), query.limit(), query.cursor(), query.row("route"), query.flag("route"));
+            let next = query.next(row);
+            let same = head(pairs(&next, &route), Vec::new());
+            prop_assert_eq!(Query::new(&same, &known).expect("each once").cursor().ok(), Some(Some(row)));
+            let other = head(pairs(&next, &format!("{route}x")), Vec::new());
+            prop_assert!(Query::new(&other, &known).expect("each once").cursor().is_err());
+        }
+
+        #[test]
+        fn no_header_makes_it_panic_and_a_key_is_visible(key in any::<String>(), kind in any::<String>()) {
+            let sent = vec![("idempotency-key".to_owned(), key), ("content-type".to_owned(), kind)];
+            let head = head(Vec::new(), sent);
+            let _ = is_json(&head);
+            if let Ok(Some(key)) = idempotency_key(&head) {
+                prop_assert!(key.bytes().all(|byte| byte.is_ascii_graphic()) && key.len() <= KEY_BYTES_MAX);
+            }
+        }
+    }
 }

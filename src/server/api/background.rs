@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::find;
 use super::read::Standing;
 use crate::clock::{Timestamp, lock, since};
-use crate::engine::account::{Narrator, log_pass};
+use crate::engine::account::{Narrator, log_asked_pass};
 use crate::engine::{EngineError, PassOptions, Wake};
 use crate::model::{PassId, RouteName};
 use crate::store::{PassEnd, PassStart};
@@ -229,7 +229,7 @@ fn carry_out(present: &Present, pass: PassId, job: &Job) -> bool {
     let options = PassOptions { cause: cause.clone(), begun: Some(pass), ..PassOptions::default() };
     let began = Instant::now();
     match engine.pass(&wake(*full), &options) {
-        Ok(report) => log_pass(&report, began.elapsed(), log::Level::Info),
+        Ok(report) => log_asked_pass(&report, began.elapsed(), request),
         Err(error @ EngineError::Held { .. }) => {
             if since(*asked_at, works.clock.now()) < WAIT_MAX {
                 log::debug!(request = request.as_str(); "pass {pass} waits: {error} (request {request})");

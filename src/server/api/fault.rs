@@ -80,7 +80,7 @@ impl Code {
             Self::Parked => "parked",
             Self::Braked => "braked",
             Self::Busy => "busy",
-            Self::TooLarge => "too_large",
+            Self::TooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::KeyReused => "key_reused",
             Self::Internal => "internal",
@@ -146,9 +146,9 @@ impl Fault {
         Self { turned_away: Some(reason), ..self }
     }
 
-    /// The same words for a path that is not there and for an API that is off.
+    /// The same words for a path that is not there and for an API that is off; the listener's front has them too.
     pub(super) fn nothing_here() -> Self {
-        Self::new(Code::NotFound, "nothing is here")
+        Self::new(Code::NotFound, "there is nothing at this path")
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {

@@ -97,13 +97,13 @@ pub(super) fn under(engine: Engine, works: &Workshop, request: &str, actor: &str
 }
 
 /// Hears what becomes of one item in a pass that may visit others too.
-pub(super) struct Listener {
+pub(super) struct Witness {
     narrator: Narrator,
     item: ItemKey,
     failed: Mutex<Option<String>>,
 }
 
-impl Listener {
+impl Witness {
     pub(super) fn new(works: &Workshop, route: &Route, request: &str, item: ItemKey) -> Arc<Self> {
         let narrator = Narrator::new(route.name.clone(), works.store.clone(), false).on_request(request);
         Arc::new(Self { narrator, item, failed: Mutex::default() })
@@ -115,7 +115,7 @@ impl Listener {
     }
 }
 
-impl Progress for Listener {
+impl Progress for Witness {
     fn heard(&self, dues: &[Due]) {
         self.narrator.heard(dues);
     }

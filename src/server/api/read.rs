@@ -1,21 +1,24 @@
 //! What is looked at: passes, plans, deliveries, parked items, the history.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ask::{Query, row};
 use super::background::Background;
 use super::fault::Fault;
 use super::find;
+use super::page::{LIST_BYTES_MAX, fitting, page};
 use crate::engine::Wake;
-use crate::model::{PassId, Side};
-use crate::reconcile::{Allowance, Plan};
+use crate::model::{BySide, PassId, RouteName, Side};
+use crate::reconcile::{Allowance, Plan, Question, Skip};
 use crate::server::message::{Answer, Head};
 use crate::store::{Delivery, DeliveryFilter, EntryFilter, Pass, Verdict};
 use crate::workshop::Workshop;
 
-/// Repairs of a plan that are shown whole; a plan may hold 10,000, each with two texts.
-const REPAIRS_SHOWN_MAX: usize = 200;
+/// Repairs and questions of a plan that are shown; a plan may hold 10,000 repairs, each with several texts.
+const SHOWN_MAX: usize = 200;
 
 /// How much of a delivery's body is shown, in bytes: more is never an event that matters.
 const BODY_SHOWN_MAX: usize = 256 * 1024;
@@ -82,26 +85,45 @@ fn elsewhere(works: &Workshop, pass: &Pass) -> Result<Standing, Fault> {
 #[derive(Serialize)]
 struct Shown {
     hash: String,
-    /// How many repairs there are; at most [`REPAIRS_SHOWN_MAX`] of them are listed.
+    /// How many repairs there are; at most [`SHOWN_MAX`] of them are listed, and only as many as fit.
     repairs_total: usize,
+    /// The same of questions.
+    questions_total: usize,
     /// What the brakes would say.
     refused: Option<String>,
+    repairs: Vec<Value>,
     #[serde(flatten)]
-    plan: Plan,
+    rest: Rest,
+}
+
+/// What a plan says beside its repairs.
+#[derive(Serialize)]
+struct Rest {
+    route: RouteName,
+    questions: Vec<Question>,
+    skips: Vec<Skip>,
+    left_alone: BTreeMap<String, u64>,
+    links: u64,
+    seen: BySide<u64>,
 }
 
 /// `GET /api/plan`
 pub(super) fn plan(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
     let query = Query::new(head, &["route", "full"])?;
     let wake = if query.flag("full")? == Some(true) { Wake::Sweep } else { Wake::Poll { belt: true } };
-    let mut plans = Vec::new();
+    let (mut plans, mut room) = (Vec::new(), LIST_BYTES_MAX);
     for route in find::routes(works, query.route()?.as_ref())? {
         let engine = works.engine(route)?;
-        let mut plan = engine.plan(&wake)?;
+        let plan = engine.plan(&wake)?;
         let refused = engine.check(&plan, Allowance::default(), &wake).err().map(|refusal| refusal.to_string());
-        let (hash, repairs_total) = (plan.hash().0, plan.repairs.len());
-        plan.repairs.truncate(REPAIRS_SHOWN_MAX);
-        plans.push(Shown { hash, repairs_total, refused, plan });
+        let hash = plan.hash().0;
+        let Plan { route, repairs, mut questions, skips, left_alone, links, seen } = plan;
+        let (repairs_total, questions_total) = (repairs.len(), questions.len());
+        questions.truncate(SHOWN_MAX);
+        let (repairs, bytes) = fitting(repairs.into_iter().take(SHOWN_MAX), room)?;
+        room = room.saturating_sub(bytes);
+        let rest = Rest { route, questions, skips, left_alone, links, seen };
+        plans.push(Shown { hash, repairs_total, questions_total, refused, repairs, rest });
     }
     Ok(Answer::json(200, &json!({ "plans": plans })))
 }
@@ -109,19 +131,14 @@ pub(super) fn plan(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
 /// `GET /api/deliveries`
 pub(super) fn deliveries(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
     let query = Query::new(head, &["provider", "verdict", "item", "limit", "cursor"])?;
-    let limit = query.limit()?;
     let filter = DeliveryFilter {
         side: query.word("provider", &Side::BOTH.map(|side| (side.service(), side)))?,
         verdict: query.word("verdict", &Verdict::ALL.map(|verdict| (verdict.as_str(), verdict)))?,
         item: query.item()?,
         before: query.cursor()?,
-        limit: limit + 1,
+        limit: query.limit()? + 1,
     };
-    let mut found = works.store.deliveries(&filter)?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| more).map(|delivery| query.next(delivery.id));
-    Ok(Answer::json(200, &json!({ "deliveries": found, "next": next })))
+    page(&query, "deliveries", works.store.deliveries(&filter)?, |delivery| delivery.id)
 }
 
 /// A delivery with its body.
@@ -155,16 +172,12 @@ pub(super) fn delivery(works: &Workshop, name: &str, head: &Head) -> Result<Answ
 /// `GET /api/parked`
 pub(super) fn parked(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
     let query = Query::new(head, &["route", "limit", "cursor"])?;
-    let limit = query.limit()? as usize;
     let after = query.cursor()?.unwrap_or(0);
     // Every pass reads them all: there are never very many.
     let mut parked = works.store.parked(query.route()?.as_ref())?;
     parked.retain(|due| due.id > after);
     parked.sort_unstable_by_key(|due| due.id);
-    let more = parked.len() > limit;
-    parked.truncate(limit);
-    let next = parked.last().filter(|_| more).map(|due| query.next(due.id));
-    Ok(Answer::json(200, &json!({ "parked": parked, "next": next })))
+    page(&query, "parked", parked, |due| due.id)
 }
 
 /// `GET /api/history`
@@ -173,7 +186,6 @@ pub(super) fn history(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
     if query.has("after") && query.has("before") {
         return Err(Fault::invalid("after, before: give one of them; after is oldest first, before newest first"));
     }
-    let limit = query.limit()?;
     let start = query.row("after")?.or(query.row("before")?);
     let filter = EntryFilter {
         route: query.route()?,
@@ -181,11 +193,7 @@ pub(super) fn history(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
         item: query.item()?,
         after: query.cursor()?.or(start),
         newest_first: !query.has("after"),
-        limit: limit + 1,
+        limit: query.limit()? + 1,
     };
-    let mut entries = works.store.history(&filter)?;
-    let more = entries.len() > limit as usize;
-    entries.truncate(limit as usize);
-    let next = entries.last().filter(|_| more).map(|entry| query.next(entry.seq));
-    Ok(Answer::json(200, &json!({ "entries": entries, "next": next })))
+    page(&query, "entries", works.store.history(&filter)?, |entry| entry.seq)
 }

@@ -1,17 +1,33 @@
-//! A kept delivery done once more: the one place where the API asks for that.
+//! A kept delivery done once more: the one place where the API asks the inbox for that.
 
+use serde_json::{Value, json};
+
+use super::Api;
+use super::fault::{Code, Fault};
 use crate::inbox;
-use crate::store::{StoreError, TakenIn};
+use crate::provider::heard::Whole;
+use crate::trigger::Ring;
 use crate::workshop::Workshop;
 
-/// Does once more what a delivery asked for, in the name of `request`. `None`: there is no such delivery; the inner
-/// error says why it cannot be understood.
-///
-/// # Errors
-/// When the database fails.
-#[allow(clippy::type_complexity, reason = "what became of it, inside whether it is there")]
-pub(super) fn replay(works: &Workshop, id: i64, request: &str) -> Result<Option<Result<TakenIn, String>>, StoreError> {
-    let done = inbox::replay(&works.store, &works.config, id, request, works.clock.now())?;
-    // What concerns a route as a whole is found by its next poll.
-    Ok(done.map(|done| done.map(|(taken, _)| taken)))
+impl Api {
+    /// Does once more what a delivery asked for, in the name of `request`.
+    pub(super) fn replay(&self, works: &Workshop, id: i64, request: &str) -> Result<(u16, Value), Fault> {
+        let replayed = inbox::replay(&works.store, &works.config, id, request, works.clock.now())?;
+        let replayed = replayed.ok_or_else(|| Fault::not_found(format!("there is no delivery {id}")))?;
+        let (taken, looks) = replayed.map_err(|why| {
+            let message = format!("delivery {id} cannot be done once more: {why}");
+            Fault::new(Code::Conflict, message)
+        })?;
+        let mut whole = Vec::new();
+        for (route, look) in looks {
+            let (ring, word) = match look {
+                Whole::Poll => (Ring::Poll, "poll"),
+                Whole::Sweep => (Ring::Sweep, "sweep"),
+            };
+            (self.ringing)(&route, ring);
+            whole.push(json!({ "route": route, "look": word }));
+        }
+        taken.routes.iter().for_each(|route| (self.ringing)(route, Ring::Heard));
+        Ok((200, json!({ "id": taken.id, "verdict": taken.verdict, "routes": taken.routes, "whole": whole })))
+    }
 }

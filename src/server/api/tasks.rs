@@ -8,6 +8,7 @@ use serde_json::json;
 use super::ask::{Query, gid};
 use super::fault::Fault;
 use super::find;
+use super::page::page;
 use crate::model::{Field, ItemKey, Link, LinkId, LinkStatus, RouteName, Side, Status, Timestamp, Waiting};
 use crate::server::message::{Answer, Head};
 use crate::store::{Due, LinkFilter};
@@ -16,6 +17,8 @@ use crate::workshop::Workshop;
 /// A pair in a list.
 #[derive(Serialize)]
 struct Listed {
+    #[serde(skip)]
+    id: LinkId,
     task: ItemKey,
     issue: ItemKey,
     route: RouteName,
@@ -36,9 +39,10 @@ struct Listed {
 impl Listed {
     fn new(link: Link, due: Vec<Due>) -> Self {
         let (task, issue) = (link.key(Side::Tracker), link.key(Side::Forge));
-        let Link { id: _, route, status, base, waiting, created_at, updated_at, .. } = link;
+        let Link { id, route, status, base, waiting, created_at, updated_at, .. } = link;
         let agreed = base.map(|base| (base.title, base.status));
         Self {
+            id,
             task,
             issue,
             route,
@@ -59,7 +63,6 @@ impl Listed {
 pub(super) fn list(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
     let query = Query::new(head, &["route", "status", "link", "mismatch", "parked", "limit", "cursor"])?;
     let route = query.route()?;
-    let limit = query.limit()?;
     let filter = LinkFilter {
         route: route.as_ref(),
         link: query.word("link", &LinkStatus::ALL.map(|link| (link.as_str(), link)))?,
@@ -67,12 +70,9 @@ pub(super) fn list(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
         mismatch: query.flag("mismatch")?,
         parked: query.flag("parked")?,
         after: query.cursor()?.map(LinkId),
-        limit: limit + 1,
+        limit: query.limit()? + 1,
     };
-    let mut links = works.store.find_links(&filter)?;
-    let more = links.len() > limit as usize;
-    links.truncate(limit as usize);
-    let next = links.last().filter(|_| more).map(|link| query.next(link.id.0));
+    let links = works.store.find_links(&filter)?;
     let mut items: BTreeMap<RouteName, Vec<ItemKey>> = BTreeMap::new();
     for link in &links {
         items.entry(link.route.clone()).or_default().extend(Side::BOTH.map(|side| link.key(side)));
@@ -90,7 +90,7 @@ pub(super) fn list(works: &Workshop, head: &Head) -> Result<Answer, Fault> {
             Listed::new(link, due)
         })
         .collect();
-    Ok(Answer::json(200, &json!({ "tasks": listed, "next": next })))
+    page(&query, "tasks", listed, |listed| listed.id.0)
 }
 
 /// `GET /api/tasks/{gid}`

@@ -1,22 +1,22 @@
 //! What is done by hand: kept with who and why before it is carried out, and done once for each Idempotency-Key.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::Api;
 use super::ask::{self, Body, CloseBody, Plain, ReconcileBody, Said, SyncBody, gid, row};
 use super::fault::{Code, Fault};
-use super::find::{self, Listener, about};
-use super::replay::replay;
+use super::find::{self, Witness, about};
 use super::ways::{Endpoint, Found};
+use super::{Api, BODY_BYTES_MAX};
 use crate::clock::since;
-use crate::engine::account::{log_pass, outline};
+use crate::engine::account::{log_asked_pass, outline};
 use crate::engine::{Ended, EngineError, Handling, PassOptions, Report, Wake};
 use crate::model::{ItemKey, Link, LinkStatus, RouteName, Side, Status, TaskGid, hex};
 use crate::reconcile::{Action, Plan};
 use crate::server::message::{Answer, Request};
 use crate::store::{Begun, Due, NewCall, NewDue};
+use crate::trigger::Ring;
 use crate::workshop::Workshop;
 
 /// How long a call waits for somebody at work on the route: a visit takes less, whoever asks waits for it.
@@ -48,6 +48,9 @@ impl Api {
     /// Carries a writing call out, unless it was carried out before.
     pub(super) fn write(&self, works: &Workshop, found: &Found, request: &Request) -> Result<Answer, Fault> {
         let head = &request.head;
+        if request.body.len() > BODY_BYTES_MAX {
+            return Err(Fault::new(Code::TooLarge, format!("the body is larger than {BODY_BYTES_MAX} bytes")));
+        }
         ask::Query::new(head, &[])?;
         let key = ask::idempotency_key(head)?;
         let (asked, said) = understood(found, &request.body)?;
@@ -163,7 +166,7 @@ impl Call<'_> {
             Asked::Sync { task, route } => self.sync(&task, route.as_ref()),
             Asked::Status { task, status } => self.set_status(&task, status),
             Asked::Reconcile { route, full } => self.reconcile(route.as_ref(), full),
-            Asked::Replay { id } => self.replay(id),
+            Asked::Replay { id } => self.api.replay(self.works, id, self.request),
             Asked::Retry { id } => self.retry(id),
             Asked::Drop { id } => self.drop_parked(id),
         }
@@ -180,9 +183,9 @@ impl Call<'_> {
         let mut items = vec![key.clone()];
         items.extend(works.store.link_of(&key)?.map(|link| link.key(Side::Forge)));
         self.not_parked(&route.name, &items)?;
-        let listener = Listener::new(works, route, request, key.clone());
-        let engine = find::engine(works, route, request, &self.said.actor, listener.clone())?;
-        let began = std::time::Instant::now();
+        let witness = Witness::new(works, route, request, key.clone());
+        let engine = find::engine(works, route, request, &self.said.actor, witness.clone())?;
+        let began = Instant::now();
         let report = match engine.pass(&Wake::Visit(items.clone()), &self.options()) {
             Ok(report) => report,
             Err(EngineError::Held { holder, .. }) => {
@@ -195,14 +198,14 @@ impl Call<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        log_pass(&report, began.elapsed(), log::Level::Info);
-        if let Some(why) = listener.failed() {
+        log_asked_pass(&report, began.elapsed(), request);
+        if let Some(why) = witness.failed() {
             self.not_parked(&route.name, &items)?;
             return Err(Fault::new(Code::ProviderFailed, format!("{why}; the task is due again")));
         }
         came_to_its_end(&report)?;
         self.not_parked(&route.name, &items)?;
-        let link = find::link(works, task)?;
+        let link = works.store.link_of(&key)?;
         let done: Vec<&crate::reconcile::Repair> = report.plan.repairs.iter().filter(|one| about(one, &key)).collect();
         let Some(link) = link.filter(|link| link.route == route.name) else {
             return Err(Fault::new(Code::LeftAlone, alone(&report.plan, &key)));
@@ -232,11 +235,16 @@ impl Call<'_> {
             return Err(Fault::new(Code::NotLinked, message));
         };
         let route = find::route_of(works, task, None)?;
-        let listener = Listener::new(works, route, request, key.clone());
-        let engine = find::engine(works, route, request, &self.said.actor, listener)?;
-        let began = std::time::Instant::now();
+        let witness = Witness::new(works, route, request, key.clone());
+        let engine = find::engine(works, route, request, &self.said.actor, witness)?;
+        let began = Instant::now();
         let edited = engine.edit_status(link.id, status, &self.said.reason, &self.options())?;
-        log_pass(&edited.report, began.elapsed(), log::Level::Info);
+        let pass = edited.report.pass;
+        for (side, _) in edited.sides.iter().filter(|(_, handling)| **handling == Handling::Written) {
+            let item = link.key(side);
+            log::info!(request = *request, pass = pass.0; "pass {pass}: {item} is {status} now (request {request})");
+        }
+        log_asked_pass(&edited.report, began.elapsed(), request);
         if let Some(why) = edited.left {
             return Err(Fault::new(Code::Conflict, why));
         }
@@ -271,14 +279,6 @@ impl Call<'_> {
         Ok((202, json!({ "passes": passes })))
     }
 
-    fn replay(&self, id: i64) -> Outcome {
-        let taken = replay(self.works, id, self.request)?;
-        let taken = taken.ok_or_else(|| Fault::not_found(format!("there is no delivery {id}")))?;
-        let taken = taken.map_err(|why| Fault::new(Code::Conflict, format!("delivery {id}: {why}")))?;
-        taken.routes.iter().for_each(|route| (self.api.ringing)(route));
-        Ok((200, json!({ "id": taken.id, "verdict": taken.verdict, "routes": taken.routes })))
-    }
-
     fn retry(&self, id: i64) -> Outcome {
         let due = self.parked_row(id)?;
         if !self.works.store.unpark(id, self.works.clock.now())? {
@@ -298,9 +298,11 @@ impl Call<'_> {
                 None
             }
             Some(route) => {
-                let listener = Listener::new(works, route, request, due.item.clone());
-                let engine = find::engine(works, route, request, &self.said.actor, listener)?;
+                let witness = Witness::new(works, route, request, due.item.clone());
+                let engine = find::engine(works, route, request, &self.said.actor, witness)?;
+                let began = Instant::now();
                 let report = engine.drop_parked(std::slice::from_ref(&due), &self.said.reason, &self.options())?;
+                log_asked_pass(&report, began.elapsed(), request);
                 came_to_its_end(&report)?;
                 Some(report.pass)
             }
@@ -344,7 +346,7 @@ impl Call<'_> {
         };
         let dues: Vec<NewDue> = items.into_iter().map(due).collect();
         self.works.store.ring(route, &dues, Some(self.request), now)?;
-        (self.api.ringing)(route);
+        (self.api.ringing)(route, Ring::Heard);
         Ok(())
     }
 }

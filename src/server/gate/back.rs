@@ -11,6 +11,7 @@
 //! lives. If a line breaks it is made anew, and if that fails, the whole house.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -23,6 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::Service;
 use super::super::message::{Answer, Head, Pace, Request, RequestId};
+use super::table::Source;
+use super::turns::{self, Turns};
 use crate::clock::lock;
 
 /// Threads that answer requests. Most wait for the disk; more would only queue at the database, which takes one
@@ -30,6 +33,8 @@ use crate::clock::lock;
 pub(super) const WORKERS: usize = 8;
 /// How many of them slow calls may use.
 const SLOW_MAX: usize = 3;
+/// Whole requests that may wait for a worker: less than a second's work.
+const WAITING_MAX: usize = 512;
 /// The largest answer, in bytes: some thousand rows of a listing. The API's pages are far below.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// The head of an answer, in bytes: what a handler sets, and some lines of ours.
@@ -50,40 +55,44 @@ pub(super) struct Back {
     service: Arc<dyn Service>,
     house: tokio::sync::Mutex<Arc<House>>,
     lines: Mutex<Vec<Line>>,
-    workers: Arc<Semaphore>,
+    turns: Arc<Turns>,
     slow: Arc<Semaphore>,
     /// Every worker holds the sender until it ends.
     ended: Mutex<mpsc::Receiver<()>>,
     alive: Mutex<Option<mpsc::Sender<()>>>,
 }
 
-/// One tiny_http with its socket and its workers, which end with it.
-struct House {
-    server: Arc<tiny_http::Server>,
-    ending: Arc<AtomicBool>,
+/// One tiny_http with its workers, which end with it.
+struct House(Arc<Rooms>);
+
+/// What the workers of a house hold on to.
+struct Rooms {
+    /// First, as it connects to its own socket to end its listener.
+    server: tiny_http::Server,
     /// Removed with the socket in it.
     folder: TempDir,
+    ending: AtomicBool,
 }
 
 impl Drop for House {
     fn drop(&mut self) {
-        self.ending.store(true, Ordering::Release);
+        self.0.ending.store(true, Ordering::Release);
         for _ in 0..WORKERS {
-            self.server.unblock();
+            self.0.server.unblock();
         }
-        // tiny_http wakes its own accept loop by connecting to itself when the last worker lets go of it.
     }
 }
 
 /// One kept connection to a house.
 pub(super) struct Line {
     stream: UnixStream,
+    #[expect(dead_code, reason = "a house stands while a line leads to it")]
     house: Arc<House>,
 }
 
 /// The right to have one request answered.
 pub(super) struct Turn {
-    _worker: OwnedSemaphorePermit,
+    _worker: turns::Turn,
     _slow: Option<OwnedSemaphorePermit>,
 }
 
@@ -101,21 +110,21 @@ impl Back {
             service,
             house: tokio::sync::Mutex::new(house),
             lines: Mutex::new(lines),
-            workers: Arc::new(Semaphore::new(WORKERS)),
+            turns: Turns::new(WORKERS, WAITING_MAX),
             slow: Arc::new(Semaphore::new(SLOW_MAX)),
             ended: Mutex::new(ended),
             alive: Mutex::new(Some(sender)),
         })
     }
 
-    /// Waits for a worker.
-    pub(super) async fn turn(&self, pace: Pace) -> Option<Turn> {
+    /// Waits for a worker. None when too many wait.
+    pub(super) async fn turn(&self, source: Source, pace: Pace) -> Option<Turn> {
         // The narrower one first: who waits for it must not keep a worker.
         let slow = match pace {
             Pace::Quick => None,
             Pace::Slow => Some(Arc::clone(&self.slow).acquire_owned().await.ok()?),
         };
-        Some(Turn { _worker: Arc::clone(&self.workers).acquire_owned().await.ok()?, _slow: slow })
+        Some(Turn { _worker: self.turns.take(source).await?, _slow: slow })
     }
 
     /// Sends a request to a worker. The body is gone from memory here when this comes back.
@@ -136,7 +145,8 @@ impl Back {
     }
 
     /// Waits for the answer, however long it takes: the worker is busy for as long. A line that fails is dropped.
-    pub(super) async fn receive(&self, mut line: Line, body: bool) -> io::Result<Answer> {
+    /// Beside the answer the length of its body, which is not there if it is not asked for.
+    pub(super) async fn receive(&self, mut line: Line, body: bool) -> io::Result<(Answer, usize)> {
         let answer = line.answer(body).await?;
         lock(&self.lines).push(line);
         Ok(answer)
@@ -161,7 +171,7 @@ impl Back {
 
     /// Ends the workers once they have answered what they have in hand; whether they did in time.
     pub(super) fn close(self, until: Instant) -> bool {
-        let Self { service, house, lines, workers: _, slow: _, ended, alive } = self;
+        let Self { service, house, lines, turns: _, slow: _, ended, alive } = self;
         drop((lines, alive, service));
         drop(house);
         let ended = ended.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -173,15 +183,17 @@ impl Back {
 
 impl House {
     fn open(service: &Arc<dyn Service>, alive: &mpsc::Sender<()>) -> io::Result<Arc<Self>> {
-        // Mode 0700: nobody else may speak to the workers, or they could claim to be the gate.
-        let folder = tempfile::Builder::new().prefix("evenkeel-").tempdir()?;
+        // Nobody else may speak to the workers, or they could claim to be the gate.
+        let only_us = std::fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("evenkeel-").permissions(only_us).tempdir()?;
         let server = tiny_http::Server::http_unix(&folder.path().join("s")).map_err(io::Error::other)?;
-        let house = Arc::new(Self { server: Arc::new(server), ending: Arc::new(AtomicBool::new(false)), folder });
+        let house = Arc::new(Self(Arc::new(Rooms { server, folder, ending: AtomicBool::new(false) })));
         for number in 0..WORKERS {
-            let (server, ending) = (Arc::clone(&house.server), Arc::clone(&house.ending));
-            let (service, alive) = (Arc::clone(service), alive.clone());
+            let (rooms, service, alive) = (Arc::clone(&house.0), Arc::clone(service), alive.clone());
             std::thread::Builder::new().name(format!("listener-{number}")).spawn(move || {
-                work(&server, &ending, &*service);
+                work(&rooms, &*service);
+                // The last one closes the house, and only then the channel.
+                drop((rooms, service));
                 drop(alive);
             })?;
         }
@@ -190,16 +202,16 @@ impl House {
 }
 
 /// One worker: answers until the house ends.
-fn work(server: &tiny_http::Server, ending: &AtomicBool, service: &dyn Service) {
+fn work(rooms: &Rooms, service: &dyn Service) {
     loop {
-        match server.recv() {
+        match rooms.server.recv() {
             Ok(request) => {
                 // The handler's panics are answered further below; this is for the rest of them.
                 if catch_unwind(AssertUnwindSafe(|| work_on(request, service))).is_err() {
                     log::error!("listener: a worker panicked outside of a handler, a fault of this program");
                 }
             }
-            Err(_) if ending.load(Ordering::Acquire) => return,
+            Err(_) if rooms.ending.load(Ordering::Acquire) => return,
             // A failed accept: said once, and no new line will stand. Those that do go on.
             Err(error) => log::error!("listener: the way to its workers takes no new lines: {error}"),
         }
@@ -264,10 +276,10 @@ impl Line {
     /// Makes a connection and waits until a thread stands behind it.
     async fn open(house: &Arc<House>) -> io::Result<Self> {
         let open = async {
-            let stream = UnixStream::connect(house.folder.path().join("s")).await?;
+            let stream = UnixStream::connect(house.0.folder.path().join("s")).await?;
             let mut line = Self { stream, house: Arc::clone(house) };
             line.stream.write_all(format!("GET / HTTP/1.1\r\n{PROBE}: 1\r\n\r\n").as_bytes()).await?;
-            match line.answer(true).await?.status {
+            match line.answer(true).await?.0.status {
                 204 => Ok(line),
                 other => Err(io::Error::other(format!("a worker answered {other}"))),
             }
@@ -276,10 +288,9 @@ impl Line {
     }
 
     /// Reads one answer; `body` says whether one can follow the head.
-    async fn answer(&mut self, body: bool) -> io::Result<Answer> {
-        let _alive = &self.house;
+    async fn answer(&mut self, body: bool) -> io::Result<(Answer, usize)> {
         let mut bytes = Vec::with_capacity(1 << 10);
-        let (mut answer, head, length) = loop {
+        let (mut answer, head, told) = loop {
             if self.stream.read_buf(&mut bytes).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -291,7 +302,7 @@ impl Line {
             }
             bytes.reserve(1 << 10);
         };
-        let length = if body && !matches!(answer.status, 204 | 304) { length } else { 0 };
+        let length = if body && !matches!(answer.status, 204 | 304) { told } else { 0 };
         if length > ANSWER_BYTES_MAX {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -302,7 +313,7 @@ impl Line {
             return Err(io::ErrorKind::InvalidData.into());
         }
         self.stream.read_exact(answer.body.get_mut(begun..).unwrap_or(&mut [])).await?;
-        Ok(answer)
+        Ok((answer, told))
     }
 }
 
@@ -326,3 +337,6 @@ fn parse_answer(bytes: &[u8]) -> io::Result<Option<(Answer, usize, usize)>> {
     }
     Ok(Some((answer, head, length)))
 }
+
+#[cfg(test)]
+mod tests;

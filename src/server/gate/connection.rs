@@ -108,7 +108,8 @@ impl Connection {
                 Ok(whole) => self.answer(whole).await,
                 Err(End::Silent) => return,
                 Err(End::Whole(refused)) => self.refuse(&refused).await,
-                Err(End::Broken(refused)) => {
+                Err(End::Broken(mut refused)) => {
+                    refused.keep.alive = false;
                     self.refuse(&refused).await;
                     self.linger().await;
                     return;
@@ -180,7 +181,9 @@ impl Connection {
         let keep = Keep { alive: keep_alive, old, bare: head.method == "HEAD" };
         let admission = self.admit(&head).map_err(|(reason, answer)| {
             let refused = Box::new(Refused { reason, answer, id: head.id.clone(), keep });
-            if framing == Framing::None { End::Whole(refused) } else { End::Broken(refused) }
+            // Who floods has to come anew for each try.
+            let goes_on = framing == Framing::None && reason != Refusal::TooMany;
+            if goes_on { End::Whole(refused) } else { End::Broken(refused) }
         })?;
         let bytes_max = admission.body_bytes_max.min(limits.body_bytes_max);
         let refuse = |refusal: BodyRefusal| {
@@ -201,7 +204,7 @@ impl Connection {
     /// Whether a request may go on, by its head.
     fn admit(&self, head: &Head) -> Result<Admission, (Refusal, Answer)> {
         let gate = &self.gate;
-        self.seat.attribute(head.peer.map_or(Source::Nobody, |peer| Source::Address(household(peer))));
+        self.seat.attribute(source(head.peer));
         if !gate.allow.allows(head.peer) {
             let answer = Answer::error(403, "not_allowed", "this address may not speak here", &head.id);
             return Err((Refusal::NotAllowed, answer));
@@ -259,7 +262,7 @@ impl Connection {
         self.seat.state(State::InHand);
         let begun = Instant::now();
         let gate = Arc::clone(&self.gate);
-        let Some(turn) = gate.turn(pace).await else {
+        let Some(turn) = gate.turn(source(head.peer), pace).await else {
             body.give_back(&self.seat);
             let (reason, answer) = (Refusal::Busy, gate.busy(&head.id));
             return self.refuse(&Refused { reason, answer, id: head.id, keep }).await;
@@ -278,11 +281,11 @@ impl Connection {
         };
         drop(turn);
         match made {
-            Ok(answer) => {
+            Ok((answer, length)) => {
                 gate.counters.answer();
                 let (id, status, took) = (&head.id, answer.status, begun.elapsed().as_millis());
                 log::debug!("request {id}: answered {status} in {took} ms");
-                self.write(&answer, &head.id, keep).await
+                self.write(&answer, length, &head.id, keep).await
             }
             Err(error) => {
                 log::error!("request {}: no answer came from the workers: {error}; answered 500", head.id);
@@ -299,14 +302,14 @@ impl Connection {
             self.gate.counters.refuse(*reason);
         }
         log::debug!("request {id}: refused ({}), answered {}", reason.as_str(), answer.status);
-        self.write(answer, id, *keep).await
+        self.write(answer, answer.body.len(), id, *keep).await
     }
 
-    /// Writes an answer; whether the connection goes on.
-    async fn write(&mut self, answer: &Answer, id: &RequestId, keep: Keep) -> bool {
+    /// Writes an answer; whether the connection goes on. `length` is that of its body, shown or not.
+    async fn write(&mut self, answer: &Answer, length: usize, id: &RequestId, keep: Keep) -> bool {
         self.seat.state(State::Moving);
         let alive = keep.alive && !*self.gate.stopping.borrow();
-        let mut text = wire::answer_head(answer, id, alive, keep.old).into_bytes();
+        let mut text = wire::answer_head(answer, length, id, alive.then_some(keep.old)).into_bytes();
         let body = if keep.bare { &[][..] } else { &answer.body };
         if self.seat.charge(text.len() + body.len()).is_err() {
             return false;
@@ -397,14 +400,18 @@ impl Gate {
     }
 
     /// A worker, unless too many wait for one or it takes too long.
-    async fn turn(&self, pace: Pace) -> Option<Turn> {
-        let queue = match pace {
-            Pace::Quick => &self.quick_queue,
-            Pace::Slow => &self.slow_queue,
+    async fn turn(&self, source: Source, pace: Pace) -> Option<Turn> {
+        let _place = match pace {
+            Pace::Quick => None,
+            Pace::Slow => Some(self.slow_queue.try_acquire().ok()?),
         };
-        let _place = queue.try_acquire().ok()?;
-        timeout(WORKER_WAIT, self.back.turn(pace)).await.ok().flatten()
+        timeout(WORKER_WAIT, self.back.turn(source, pace)).await.ok().flatten()
     }
+}
+
+/// On whose account a request goes.
+fn source(peer: Option<IpAddr>) -> Source {
+    peer.map_or(Source::Nobody, |peer| Source::Address(household(peer)))
 }
 
 /// Why a body was not taken in.

@@ -1,4 +1,5 @@
-//! How many requests a second are let in: a bucket of tokens for each client address and one for all.
+//! How many requests a second are let in: a bucket of tokens for each client address and one for all. The last part
+//! of the latter is for addresses that ask for little, so that a few that flood cannot use up what there is for all.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,6 +10,10 @@ use std::time::{Duration, Instant};
 const ADDRESSES_MAX: usize = 16_384;
 /// A bucket holds what flows into it in so many seconds, so that a burst after silence passes.
 const BURST_SECONDS: f64 = 2.0;
+/// The part of the bucket for all that is kept for addresses that ask for little.
+const KEPT: f64 = 0.25;
+/// An address asks for little while its own bucket is at least so full.
+const LITTLE: f64 = 0.75;
 /// How often addresses that have been silent are forgotten, at most: it looks at all of them.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
@@ -29,16 +34,16 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// Takes a token, or answers how long until there is one.
-    fn take(&mut self, rate: f64, now: Instant) -> Result<(), Duration> {
+    /// Takes a token above `floor`, or answers how long until there is one.
+    fn take(&mut self, rate: f64, floor: f64, now: Instant) -> Result<(), Duration> {
         let flowed = now.saturating_duration_since(self.at).as_secs_f64() * rate;
         self.tokens = (self.tokens + flowed).min(rate * BURST_SECONDS);
         self.at = now.max(self.at);
-        if self.tokens >= 1.0 {
+        if self.tokens >= 1.0 + floor {
             self.tokens -= 1.0;
             return Ok(());
         }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / rate))
+        Err(Duration::from_secs_f64((1.0 + floor - self.tokens) / rate))
     }
 }
 
@@ -52,6 +57,7 @@ impl Buckets {
     /// Lets one request in, or answers how long it should wait. Requests without an address share one bucket.
     pub(super) fn take(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let full = self.per_address * BURST_SECONDS;
+        let mut little = false;
         if self.addresses.len() >= ADDRESSES_MAX
             && now.saturating_duration_since(self.forgotten_at) >= FORGET_EVERY
             && !self.addresses.contains_key(&address)
@@ -63,9 +69,11 @@ impl Buckets {
         }
         if self.addresses.len() < ADDRESSES_MAX || self.addresses.contains_key(&address) {
             let bucket = self.addresses.entry(address).or_insert(Bucket { tokens: full, at: now });
-            bucket.take(self.per_address, now)?;
+            bucket.take(self.per_address, 0.0, now)?;
+            little = bucket.tokens >= full * LITTLE;
         }
-        self.all.take(self.per_second, now)
+        let floor = if little { 0.0 } else { self.per_second * BURST_SECONDS * KEPT };
+        self.all.take(self.per_second, floor, now)
     }
 }
 
@@ -104,6 +112,24 @@ mod tests {
         let passed = (0..1_000).filter(|number| buckets.take(address(*number), start).is_ok()).count();
         assert_eq!(passed, 100);
         assert_eq!(buckets.take(address(2_000), start), Err(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn a_few_that_flood_leave_something_for_those_who_ask_for_little() {
+        let start = Instant::now();
+        let mut buckets = Buckets::new(100, 200, start);
+        // Five at a hundred a second and their burst are more than there is for all.
+        for number in 0..1_000 {
+            let _ = buckets.take(address(number % 5), start);
+        }
+        for second in 1..60 {
+            let now = start + Duration::from_secs(second);
+            let flooding = (0..1_000).filter(|number| buckets.take(address(number % 5), now).is_ok()).count();
+            assert!(flooding <= 200, "{flooding}");
+            for quiet in 10..40 {
+                assert_eq!(buckets.take(address(quiet), now), Ok(()), "second {second}");
+            }
+        }
     }
 
     #[test]

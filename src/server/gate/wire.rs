@@ -11,9 +11,10 @@ use super::super::message::{Answer, RequestId};
 const OURS: [&str; 7] =
     ["content-length", "transfer-encoding", "connection", "date", "server", "x-request-id", "cache-control"];
 
-/// Status line and headers, the empty line among them.
-pub(super) fn answer_head(answer: &Answer, id: &RequestId, alive: bool, old: bool) -> String {
-    let Answer { status, headers, body } = answer;
+/// Status line and headers, the empty line among them. `length` is told to HEAD requests, too; `kept` says that
+/// the connection goes on, and whether the client speaks HTTP/1.0 and has to be told so.
+pub(super) fn answer_head(answer: &Answer, length: usize, id: &RequestId, kept: Option<bool>) -> String {
+    let Answer { status, headers, body: _ } = answer;
     // Beyond what can be a status: a handler's mistake.
     let status = if (200..=599).contains(status) { *status } else { 500 };
     let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
@@ -29,12 +30,12 @@ pub(super) fn answer_head(answer: &Answer, id: &RequestId, alive: bool, old: boo
         let _ = write!(text, "Date: {date}\r\n");
     }
     if !matches!(status, 204 | 304) {
-        let _ = write!(text, "Content-Length: {}\r\n", body.len());
+        let _ = write!(text, "Content-Length: {length}\r\n");
     }
-    match (alive, old) {
-        (false, _) => text.push_str("Connection: close\r\n"),
-        (true, true) => text.push_str("Connection: keep-alive\r\n"),
-        (true, false) => {}
+    match kept {
+        None => text.push_str("Connection: close\r\n"),
+        Some(true) => text.push_str("Connection: keep-alive\r\n"),
+        Some(false) => {}
     }
     text.push_str("\r\n");
     text
