@@ -312,11 +312,6 @@ fn a_task_deleted_during_an_import_closes_its_issue_at_once() {
     assert!(closed_at_once > 10, "{closed_at_once} of {moment}");
 }
 
-/// Something of which a delivery tells, and which is nobody's business.
-fn echo(world: &World) {
-    world.sandbox.asana().add_tag(&world.task, "told");
-}
-
 /// A visit that finds nothing on the side it looks at (a remark, our own echo) must not make the pass forget what it
 /// knows of the other side, of which no delivery tells: what followed a cursor is shown no second time.
 #[test]
