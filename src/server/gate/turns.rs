@@ -123,7 +123,6 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future as _;
     use std::net::IpAddr;
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
