@@ -1,6 +1,7 @@
 //! The real listener on port 0, and what the world can do to it.
 
 #![allow(clippy::panic, reason = "a test ends by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a real listener takes real time")]
 
 mod listening;
 
