@@ -12,7 +12,7 @@ use evenkeel::clock::{Clock as _, Stop, SystemClock};
 use evenkeel::config::Network;
 use evenkeel::model::{BySide, ProjectGid, RepoName, Side, TaskGid};
 use evenkeel::provider::http::{Method, Request, Transport as _, UreqTransport};
-use evenkeel::sandbox::{IssueSeed, Permission, Pump, Sandbox, Served, TaskSeed};
+use evenkeel::sandbox::{IssueSeed, Mishap, Permission, Pump, Sandbox, Served, TaskSeed};
 use serde_json::Value;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -211,13 +211,25 @@ fn hooks_are_made_watched_rotated_and_removed_beside_the_service_they_lead_to() 
         shown["outcomes"][0]["changes"].as_array().is_some_and(|changes| changes[0]["kind"] == "create")
     });
     let shown = town.wants(0, &format!("deliveries show {oldest} --body"));
-    for wanted in ["through", "header", "create of asana:", "\"events\": ["] {
+    for wanted in ["through", "header", "create of github:acme/app#1 in pass", "\"events\": ["] {
         assert!(shown.out.contains(wanted), "{wanted:?} is missing in:\n{}", shown.out);
     }
     town.wants(2, "deliveries show 4711");
     town.wants(2, "deliveries replay 4711");
     let why = flat(&town.wants(0, &format!("why asana:{task}")).out);
     assert!(why.contains("last deliveries") && why.contains(&format!("#{newest} ")), "{why}");
+
+    // What no delivery told of, and a pass found.
+    town.sandbox.deliveries().chance(1.0, Side::Tracker, Mishap::Lost);
+    town.task("Water the plants");
+    // The new issue is told of while the pass is still at work, so that something may be left.
+    let passed = town.run("run --once");
+    assert!(passed.code <= 1, "{}\n{}", passed.out, passed.err);
+    town.sandbox.deliveries().clear();
+    assert!(town.titles().contains(&"Water the plants".to_owned()));
+    eventually("that all is in step", || town.run("status").code == 0);
+    assert_eq!(town.json(0, "status")["routes"][0]["unheard"], 1);
+    assert!(flat(&town.run("status").out).contains("1 edit found by a poll before any delivery told of it"));
 
     // Turned away: counted, and told.
     let unsigned = Request {
@@ -229,13 +241,13 @@ fn hooks_are_made_watched_rotated_and_removed_beside_the_service_they_lead_to() 
     let answered = town.outside.send(&unsigned, Duration::from_secs(10)).expect("an answer");
     assert_eq!(answered.status, 401);
     eventually("that it was counted", || flat(&town.run("status").out).contains("turned away 1 time: not signed"));
-    let status = town.wants(0, "status");
+    let status = town.run("status");
     assert!(status.out.contains("webhooks of asana") && status.out.contains("in the last 24 h"), "{}", status.out);
 
     let rotated = town.wants(0, "webhooks rotate --route app");
     assert!(rotated.out.contains("signs with a new secret"), "{}", rotated.out);
     town.sandbox.asana().rename(&task, "Fix the sign-in page");
-    eventually("the newest name", || town.titles() == ["Fix the sign-in page"]);
+    eventually("the newest name", || town.titles().contains(&"Fix the sign-in page".to_owned()));
 
     let removed = town.wants(0, "webhooks remove");
     assert!(flat(&removed.out).contains("the service makes them again"), "{}", removed.out);
@@ -262,11 +274,8 @@ fn check_says_what_hooks_lack() {
     let town = Town::new();
     let file = town.folder.path().join("config.toml");
     let text = std::fs::read_to_string(&file).expect("read");
-    let text: String = text
-        .lines()
-        .filter(|line| !line.starts_with("seal_key") && !line.contains("[listen]"))
-        .fold(String::new(), |text, line| if line.starts_with("address") { text } else { text + line + "\n" });
-    std::fs::write(&file, text.replace("seal_key = { env = \"KEY\" }", "")).expect("written");
+    let kept = text.lines().filter(|line| !["seal_key", "[listen]", "address"].iter().any(|key| line.starts_with(key)));
+    std::fs::write(&file, kept.collect::<Vec<_>>().join("\n")).expect("written");
     let weak = town.sandbox.github().fine_grained_token(&town.sandbox.github().bot(), &[&town.repo], true);
     let done = town.command(&["check"]).env("GITHUB_TOKEN", &weak).output().expect("the binary runs");
     let out = flat(&String::from_utf8(done.stdout).expect("text"));
