@@ -143,7 +143,8 @@ impl Backend {
                 let mut guard = take_within(pool, limit, &doing)?;
                 let conn: &mut PostgresConnection = &mut guard;
                 conn.transaction(|conn| {
-                    let within = limit.map_or(Ok(()), |limit| postgres::wait_for_others(conn, limit).map_err(Fault::from));
+                    let within =
+                        limit.map_or(Ok(()), |limit| postgres::wait_for_others(conn, limit).map_err(Fault::from));
                     within.and_then(|()| body(&mut Conn::Postgres(conn))).map_err(&mut keep)
                 })
             }
