@@ -23,8 +23,8 @@ use evenkeel::model::{
 };
 use evenkeel::provider::Requests;
 use evenkeel::store::{
-    DeliveryFilter, EntryFilter, HookState, IntentKind, LEASE, Lease, LinkChange, NewDue, NewEntry, NewLink, PassEnd, PassStart, Record, Store,
-    StoreError, Verdict, Verified, migrate,
+    DeliveryFilter, EntryFilter, HookState, IntentKind, LEASE, Lease, LinkChange, NewDue, NewEntry, NewLink, PassEnd,
+    PassStart, Record, Store, StoreError, Verdict, Verified, migrate,
 };
 use support::{Database, postgres};
 
@@ -875,10 +875,16 @@ fn rows_of_webhooks_are_understood(store: &Store) {
     assert_eq!(rung.iter().map(|due| due.item.to_string()).collect::<Vec<_>>(), ["github:Acme/App#18"]);
     assert_eq!(rung[0].request.as_deref(), Some("0000000000000abc"));
     let hooks = store.hooks(None).expect("hooks");
-    assert_eq!(hooks.iter().map(|hook| hook.state).collect::<Vec<_>>(), [HookState::Live, HookState::Leaving, HookState::Pending]);
+    assert_eq!(
+        hooks.iter().map(|hook| hook.state).collect::<Vec<_>>(),
+        [HookState::Live, HookState::Leaving, HookState::Pending]
+    );
     assert_eq!(hooks[1].former_until, Some(at(3_600)));
     let deliveries = store.deliveries(&DeliveryFilter::default()).expect("deliveries");
-    assert_eq!(deliveries.iter().map(|one| one.verdict).collect::<Vec<_>>(), [Verdict::Garbled, Verdict::Noted, Verdict::Due]);
+    assert_eq!(
+        deliveries.iter().map(|one| one.verdict).collect::<Vec<_>>(),
+        [Verdict::Garbled, Verdict::Noted, Verdict::Due]
+    );
     assert_eq!((deliveries[2].touched.len(), deliveries[2].repeats, deliveries[2].replayed_at), (1, 2, Some(at(300))));
     let (_, body) = store.delivery(deliveries[2].id).expect("answers").expect("it is there");
     assert_eq!(body, br#"{"action":"closed"}"#);
