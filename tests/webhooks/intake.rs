@@ -140,7 +140,10 @@ fn each_fault_of_a_request_has_its_status() {
 
     let mut client = Client::to(&listener);
     let length = ListenLimits::default().body_bytes_max + 1;
-    client.send(&format!("POST {path} HTTP/1.1\r\nHost: a\r\n{}: {}\r\nContent-Length: {length}\r\n\r\n", JSON.0, JSON.1));
+    client.send(&format!(
+        "POST {path} HTTP/1.1\r\nHost: a\r\n{}: {}\r\nContent-Length: {length}\r\n\r\n",
+        JSON.0, JSON.1
+    ));
     assert_eq!(client.reply().status, 413, "before its body is there");
     assert_eq!(station.rows(), before);
 
@@ -241,9 +244,9 @@ fn a_locked_table_of_postgres_is_answered_503_before_the_providers_give_up() {
             );
         })
     };
-    while database.number(
-        "(SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(18)%' AND wait_event = 'PgSleep')",
-    ) == 0
+    while database
+        .number("(SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(18)%' AND wait_event = 'PgSleep')")
+        == 0
     {
         std::thread::sleep(Duration::from_millis(20));
     }

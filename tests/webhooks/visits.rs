@@ -91,7 +91,8 @@ fn an_old_delivery_again_is_answered_200_and_not_done_twice() {
     station.rig.sandbox.github().retitle(&station.rig.repo.name, number, "Once");
     station.rig.sandbox.asana().rename(&task, "Once");
     station.bustle(&engine);
-    let rows = station.rig.store.deliveries(&DeliveryFilter { limit: 1_000, ..Default::default() }).expect("rows").len();
+    let rows =
+        station.rig.store.deliveries(&DeliveryFilter { limit: 1_000, ..Default::default() }).expect("rows").len();
     station.rig.clock.advance(Duration::from_secs(7_200));
     station.rig.sandbox.log().reset();
     let came = station.door.came.lock().expect("the lock").clone();
