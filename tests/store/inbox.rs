@@ -139,7 +139,7 @@ on_both! {
                 let (store, barrier) = (store.clone(), barrier.clone());
                 thread::spawn(move || {
                     barrier.wait();
-                    (0..10).map(|n| take(&store, &delivery(&format!("g-{n}"), &[(&format!("github:acme/app#{n}"), &["app"])]), 1)).collect::<Vec<_>>()
+                    (0..10).map(|n| take(&store, &delivery(&format!("g-{n}"), &[(&format!("github:acme/app#{}", n + 1), &["app"])]), 1)).collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -250,7 +250,7 @@ on_both! {
     fn old_deliveries_go_with_what_they_touched_and_nothing_else_does(database: &Database) {
         let store = database.open();
         let many: Vec<NewDelivery> =
-            (0..2_500).map(|n| delivery(&format!("g-{n}"), &[(&format!("github:acme/app#{}", n % 7), &["app"])])).collect();
+            (0..2_500).map(|n| delivery(&format!("g-{n}"), &[(&format!("github:acme/app#{}", n % 7 + 1), &["app"])])).collect();
         for (part, seconds) in many.chunks(500).zip(0..) {
             store.take_in(part, at(seconds)).expect("taken in");
         }
@@ -325,7 +325,7 @@ on_both! {
         assert_eq!((&open[0].task, &open[0].issue, open[0].tried, open[0].at), (&task(1), &issue("acme/app#17"), false, at(1)));
         assert!(store.open_notices(&route("site"), 9).expect("answers").is_empty(), "it wants none");
         let causes = |name: &str, of: &str, from: i64| store.notice_causes(&route(name), &issue(of), at(from)).expect("answers").len();
-        assert_eq!([causes("app", "acme/app#17", 0), causes("site", "acme/site#1", 0), causes("site", "acme/site#1", 2)], [1, 1, 0]);
+        assert_eq!([causes("app", "Acme/App#17", 0), causes("site", "acme/site#1", 0), causes("site", "acme/site#1", 2)], [1, 1, 0]);
         store.try_notice(&app, open[0].id, at(3)).expect("tried");
         assert!(store.open_notices(&route("app"), 9).expect("answers")[0].tried);
         // One who lost the lease tells nobody.

@@ -470,3 +470,72 @@ fn many_new_items_that_must_wait_do_not_keep_an_edit_from_overtaking() {
         place.pass(6, &place.station.rig.engine(), act, |world, report| (report.is_some(), world.shown().0.2));
     assert_eq!(visited, Some((true, true)), "it waits behind what cannot overtake");
 }
+
+/// Not one edit but many, at many moments of one pass, each with a visit past it. Every field has one side that edits it,
+/// so that the end is known.
+#[test]
+fn a_storm_of_edits_during_an_import_ends_with_every_one_of_them() {
+    for seed in 0..30 {
+        let place = Place::new();
+        place.import();
+        let overtaking = Overtaking::default();
+        let visitor = Engine { holder: "visitor".into(), ..place.plain_engine() };
+        let (world, clock) = (place.world(), place.station.rig.clock.clone());
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (title_here, status_here) = (rng.bool(), rng.bool());
+        let said: Arc<Mutex<(String, Vec<String>, bool)>> =
+            Arc::new(Mutex::new(("Fix the login".to_owned(), Vec::new(), false)));
+        let (kept, shared) = (said.clone(), overtaking.clone());
+        place.between.acts(move |moment, _| {
+            if rng.u8(..10) < 6 {
+                return;
+            }
+            clock.advance(Duration::from_secs(2));
+            let mut said = kept.lock().expect("the lock");
+            let (asana, github) = (world.sandbox.asana(), world.sandbox.github());
+            match rng.u8(..3) {
+                0 => {
+                    said.0 = format!("Title {moment}");
+                    match title_here {
+                        true => asana.rename(&world.task, &said.0),
+                        false => github.retitle(&world.repo, world.number, &said.0),
+                    }
+                }
+                1 => {
+                    said.1.push(format!("Line {moment}."));
+                    world.append_to_body(&format!("Line {moment}."));
+                }
+                _ => {
+                    said.2 = !said.2;
+                    match (status_here, said.2) {
+                        (true, true) => asana.complete(&world.task),
+                        (true, false) => asana.reopen(&world.task),
+                        (false, true) => github.close(&world.repo, world.number, Reason::Completed),
+                        (false, false) => github.reopen(&world.repo, world.number),
+                    }
+                }
+            }
+            clock.advance(Duration::from_secs(2));
+            if rng.bool() {
+                world.sandbox.webhooks().deliver_due();
+            }
+            let _ = visitor.overtake(&shared, "webhook").unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        });
+        place.station.rig.clock.advance(Duration::from_secs(60));
+        let options = PassOptions { overtaking: Some(overtaking), ..PassOptions::default() };
+        let report = place.station.rig.engine().pass(&Wake::Poll { belt: false }, &options);
+        report.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        place.between.rests();
+        place.station.deliver();
+        let what = format!("seed {seed}");
+        place.ends(&what);
+        let world = place.world();
+        let ((title, body, done), _) = world.shown();
+        let said = said.lock().expect("the lock").clone();
+        assert!(world.in_step(), "{what}: {:?}", world.shown());
+        assert_eq!((&title, done), (&said.0, said.2), "{what}");
+        for line in &said.1 {
+            assert!(body.contains(line.as_str()), "{what}: {line} is lost in {body:?}");
+        }
+    }
+}
