@@ -91,6 +91,11 @@ impl Workshop {
         }
     }
 
+    /// Sends every request this way; has no effect once something was sent another way.
+    pub fn send_through(&self, transport: Arc<dyn Transport>) {
+        let _ = self.transport.set(transport);
+    }
+
     /// The two clients of a route. Routes that share a credential share its pace; all share one pool of
     /// connections.
     pub fn providers(&self, route: &Route) -> Result<Providers, Unequipped> {
