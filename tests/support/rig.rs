@@ -49,6 +49,11 @@ impl Rig {
         Self::over(Store::in_memory().expect("a database"), None, seed)
     }
 
+    /// Over a database that a test made; it outlives the rig.
+    pub fn on(store: Store, seed: u64) -> Self {
+        Self::over(store, None, seed)
+    }
+
     fn over(store: Store, folder: Option<tempfile::TempDir>, seed: u64) -> Self {
         let start = Timestamp::from_second(1_795_000_000).expect("in range");
         let clock = Arc::new(VirtualClock::starting_at(start));
@@ -72,11 +77,16 @@ impl Rig {
 
     /// An engine as a process has it after its start: nothing is known yet of either service.
     pub fn engine(&self) -> Engine {
+        self.engine_through(&self.transport)
+    }
+
+    /// The same, whose requests go another way.
+    pub fn engine_through(&self, transport: &Arc<dyn Transport>) -> Engine {
         let stop = Stop::default();
         let clock: Arc<dyn Clock> = self.clock.clone();
         let network = super::network(self.base_urls.clone());
         let connection = |side: Side, token: &str| Connection {
-            transport: self.transport.clone(),
+            transport: transport.clone(),
             base_url: self.base_urls[side].clone(),
             token: Secret::new(token.to_owned()),
             clock: clock.clone(),
