@@ -1,7 +1,7 @@
 //! Looks after the hooks: exactly one live hook for each project and repository, made, mended, replaced, removed, and
 //! what GitHub failed to hand over fetched.
 //!
-//! What is to be done is decided by [`decide`]; here it is carried out. A hook is announced in our database before its
+//! What is to be done is decided in `decide`; here it is carried out. A hook is announced in our database before its
 //! service is asked for it, so that the handshake can be told from a stranger's and a lost answer is made up for; one
 //! that takes another's place stands before the other goes.
 

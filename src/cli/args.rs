@@ -509,7 +509,7 @@ pub enum WebhooksAction {
     Rotate(HookScope),
     /// Remove all of ours
     ///
-    /// The service makes them again as long as [webhooks] public_url is set.
+    /// The service makes them again as long as public_url is set.
     Remove(HookScope),
 }
 
