@@ -42,7 +42,7 @@ type Found = Option<(String, String, Vec<u8>, usize)>;
 /// Reads one request; with it the number of its bytes.
 fn request(bytes: &[u8], step: usize) -> Result<Found, Fault> {
     let mut scan = HeadScan::default();
-    let mut at = 0;
+    let mut at = 0_usize;
     let length = loop {
         at = bytes.len().min(at.saturating_add(step));
         match scan.find(&bytes[..at], HEAD_BYTES_MAX)? {
@@ -78,7 +78,7 @@ fn request(bytes: &[u8], step: usize) -> Result<Found, Fault> {
             Ok(rest.get(..body).map(|bytes| (head.method, head.target, bytes.to_vec(), length + body)))
         }
         Framing::Chunked => {
-            let (mut chunks, mut body, mut at) = (Chunks::default(), Vec::new(), 0);
+            let (mut chunks, mut body, mut at) = (Chunks::default(), Vec::new(), 0_usize);
             while !chunks.done() {
                 let end = rest.len().min(at.saturating_add(step));
                 if at == end {
