@@ -10,6 +10,7 @@ mod adopt;
 mod apply;
 mod check;
 mod completions;
+mod deliveries;
 mod demo;
 mod history;
 mod interrupt;
@@ -23,6 +24,7 @@ mod service;
 mod setup;
 mod status;
 mod undo;
+mod webhooks;
 mod why;
 
 use std::process::ExitCode;
@@ -30,6 +32,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::engine::{Ended, EngineError};
+use crate::hooks::HooksError;
 use crate::model::RouteName;
 use crate::store::StoreError;
 use crate::workshop::Unequipped;
@@ -121,6 +124,12 @@ impl From<Unequipped> for Failure {
     }
 }
 
+impl From<HooksError> for Failure {
+    fn from(error: HooksError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let hint = match &error {
@@ -191,6 +200,8 @@ fn dispatch(cli: &args::Cli) -> Result<Exit, Failure> {
         Command::Undo(args) => undo::run(&open(Access::Write)?, args),
         Command::Parked(args) => parked::run(&open(parked::access(args))?, args),
         Command::History(args) => history::run(&open(Access::Read)?, args),
+        Command::Webhooks(args) => webhooks::run(&open(webhooks::access(args))?, args),
+        Command::Deliveries(args) => deliveries::run(&open(deliveries::access(args))?, args),
         Command::Check(args) => {
             let (context, trouble) = Context::open_to_check(global)?;
             check::run(&context, trouble.as_ref(), args)

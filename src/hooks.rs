@@ -6,6 +6,7 @@
 //! that takes another's place stands before the other goes.
 
 mod decide;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::decide::{Decision, Known, LEAVING, decide};
+pub use self::standing::{Standing, standing};
 use crate::clock::{Timestamp, earlier, later};
 use crate::config::{Config, Route, Secret};
 use crate::inbox::{self, Taken, digest};
@@ -33,6 +35,9 @@ const PENDING: Duration = Duration::from_secs(660);
 /// How far back lost deliveries are looked for before the last time they were: the log of a delivery appears when it
 /// has failed, up to ten seconds after it began, and clocks differ.
 const OVERLAP: Duration = Duration::from_secs(900);
+
+/// How long both secrets are good when it is not known whether a new one arrived: until the next rotation.
+const UNSETTLED: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// GitHub keeps the log of its deliveries for three days.
 const LOG_KEPT: Duration = Duration::from_secs(3 * 24 * 3_600);
@@ -318,8 +323,9 @@ impl<'a> Keeper<'a> {
                     active: hook.map(|hook| hook.active),
                     heard_at: row.heard_at,
                     trouble: unknown.clone().or_else(|| {
-                        let failing = hook.and_then(failing);
-                        row.trouble.clone().or(failing)
+                        // What the service says now is newer than what was found when it was last asked.
+                        let kept = row.trouble.clone().filter(|said| hook.is_none() || !said.starts_with(FAILED));
+                        kept.or(hook.and_then(failing))
                     }),
                 });
             }
@@ -628,7 +634,7 @@ impl<'a> Keeper<'a> {
                 ..HookChange::default()
             };
             // Until the service has answered, nobody knows which of them it signs with.
-            store.change_hook(row.id, &both(sealed.clone(), Timestamp::MAX))?;
+            store.change_hook(row.id, &both(sealed.clone(), later(now, UNSETTLED)))?;
             match api.set_secret(&id, &fresh) {
                 Ok(()) => store.change_hook(row.id, &both(sealed, later(now, LEAVING)))?,
                 Err(error) if error.maybe_done() => return Err(error.into()),
@@ -744,12 +750,15 @@ impl<'a> Keeper<'a> {
     }
 }
 
+/// What is said of a hook whose last delivery failed: over when another got through.
+const FAILED: &str = "its last delivery failed";
+
 /// Whether the last thing that happened to a hook is that a delivery failed, and how.
 fn failing(hook: &Hook) -> Option<String> {
     let why = hook.last_failure.as_ref()?;
     // Asana remembers a failure after it is over.
     let over = hook.last_success_at.is_some_and(|success| hook.last_failure_at.is_some_and(|at| at < success));
-    (!over).then(|| format!("its last delivery failed: {why}"))
+    (!over).then(|| format!("{FAILED}: {why}"))
 }
 
 impl From<Unequipped> for Trouble {

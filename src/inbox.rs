@@ -244,10 +244,18 @@ pub fn replay(
         (heard, sort::of_github(config, store))
     } else {
         let hook = store.hooks(Some(Side::Tracker))?.into_iter().find(|hook| Some(hook.id) == kept.hook);
-        let Some(hook) = hook else {
-            return Ok(Some(Err("the hook it came through is not known any more; a pass finds what moved".to_owned())));
+        // A hook is replaced now and then; where it was is where what it told of was.
+        let touched = kept.touched.first().map(|touched| &touched.route);
+        let of_touched = config.routes.iter().find(|route| Some(&route.name) == touched);
+        let routes = match (hook, of_touched) {
+            (Some(hook), _) => sort::of_asana(config, &hook),
+            (None, Some(route)) => sort::of_project(config, &route.project),
+            (None, None) => {
+                let why = "the hook it came through is not known any more; a pass finds what moved";
+                return Ok(Some(Err(why.to_owned())));
+            }
         };
-        (asana::delivery::reduce(&body), sort::of_asana(config, &hook))
+        (asana::delivery::reduce(&body), routes)
     };
     let heard = match heard {
         Ok(heard) => heard,

@@ -30,8 +30,8 @@ pub struct Unopened;
 impl fmt::Display for Unopened {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(
-            "the secret in the database was sealed with another key; give the right seal_key in [webhooks], or run \
-             `evenkeel webhooks rotate`",
+            "the secret in the database was sealed with another key; give the right seal_key in [webhooks], or let the \
+             next look after the hooks replace them (`evenkeel webhooks ensure` does it now)",
         )
     }
 }

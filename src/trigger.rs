@@ -94,8 +94,7 @@ where
         Ticking::start(&schedule, &shared.bell).await.map_err(|error| format!("the schedule cannot start: {error}"))?,
     );
     let mut done = shared.spawn(work).map_err(|error| format!("the worker cannot start: {error}"))?;
-    shared.bell.ring(Ring::Poll);
-    shared.bell.ring(Ring::Hooks);
+    shared.bell.ring_all(&[Ring::Poll, Ring::Hooks]);
 
     let mut manager = Manager::default();
     manager.ready(&ready_line(&lock(&shared.config)));
@@ -263,8 +262,7 @@ impl Shared {
         log::info!("the configuration was read again: {line}");
         *lock(&self.config) = Arc::new(new);
         // What changed may concern items that do not move by themselves.
-        self.bell.ring(Ring::Poll);
-        self.bell.ring(Ring::Hooks);
+        self.bell.ring_all(&[Ring::Poll, Ring::Hooks]);
         line
     }
 }

@@ -178,7 +178,7 @@ fn alone(args: &[&str]) -> Answer {
 
 #[test]
 fn every_command_explains_itself_within_eighty_columns() {
-    let commands: [&[&str]; 21] = [
+    let commands: [&[&str]; 30] = [
         &[],
         &["run"],
         &["plan"],
@@ -197,6 +197,15 @@ fn every_command_explains_itself_within_eighty_columns() {
         &["parked", "drop"],
         &["history"],
         &["history", "show"],
+        &["webhooks"],
+        &["webhooks", "ensure"],
+        &["webhooks", "list"],
+        &["webhooks", "rotate"],
+        &["webhooks", "remove"],
+        &["deliveries"],
+        &["deliveries", "list"],
+        &["deliveries", "show"],
+        &["deliveries", "replay"],
         &["check"],
         &["demo"],
         &["completions"],

@@ -497,8 +497,8 @@ fn an_import_runs_within_githubs_limits_and_is_never_told_off() {
         assert!(made.is_ok(), "{number}: {made:?}");
     }
     let took = evenkeel::clock::since(began, world.clock.now());
-    // 80 a minute: the 300th leaves in the fourth minute.
-    assert!((180..=200).contains(&took.as_secs()), "{took:?}");
+    // 72 a minute, a tenth of the 80 kept for what somebody waits for: the 300th leaves in the fifth minute.
+    assert!((240..=260).contains(&took.as_secs()), "{took:?}");
     let counts = world.sandbox.log().counts().forge;
     assert_eq!((counts.created, counts.requests), (300, 301));
 }

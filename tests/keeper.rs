@@ -504,7 +504,7 @@ fn a_hook_whose_signs_of_life_do_not_arrive_is_replaced() {
     assert_eq!((early[0].done.len(), early[0].failed), (0, false), "not yet");
     assert!(early[0].trouble.as_deref().is_some_and(|said| said.contains("failed")), "{early:?}");
     world.sandbox.deliveries().down(Side::Tracker, false);
-    world.clock.advance(Duration::from_secs(3_600));
+    world.clock.advance(Duration::from_secs(3_700));
     let said = world.ensured();
     assert!(said.iter().any(|said| said.contains("its signs of life do not arrive")), "{said:?}");
     let now = world.there()[0].clone();

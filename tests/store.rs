@@ -5,6 +5,8 @@
 
 #[path = "store/finding.rs"]
 mod finding;
+#[path = "store/inbox.rs"]
+mod inbox;
 #[path = "store/opening.rs"]
 mod opening;
 mod support;
@@ -21,8 +23,8 @@ use evenkeel::model::{
 };
 use evenkeel::provider::Requests;
 use evenkeel::store::{
-    EntryFilter, IntentKind, LEASE, Lease, LinkChange, NewDue, NewEntry, NewLink, PassEnd, PassStart, Record, Store,
-    StoreError, Verified, migrate,
+    DeliveryFilter, EntryFilter, HookState, IntentKind, LEASE, Lease, LinkChange, NewDue, NewEntry, NewLink, PassEnd,
+    PassStart, Record, Store, StoreError, Verdict, Verified, migrate,
 };
 use support::{Database, postgres};
 
@@ -740,7 +742,10 @@ on_both! {
 
     fn rows_of_every_version_before_survive_the_migrations_after(database: &Database) {
         let known = migrate::known();
-        let fixtures: BTreeMap<&str, &str> = BTreeMap::from([("0001", include_str!("support/rows/0001.sql"))]);
+        let fixtures: BTreeMap<&str, &str> = BTreeMap::from([
+            ("0001", include_str!("support/rows/0001.sql")),
+            ("0004", include_str!("support/rows/0004.sql")),
+        ]);
         let tables =
             ["links", "tombstones", "intents", "due", "passes", "history", "chain", "cursors", "notes", "leases"];
         let count = || tables.map(|table| database.number(&format!("(SELECT count(*) FROM {table})")));
@@ -748,11 +753,15 @@ on_both! {
         for version in &known {
             migrate::go_to(&database.url, version).unwrap_or_else(|error| panic!("up to {version}: {error}"));
             if let Some(rows) = fixtures.get(version.as_str()) {
-                database.execute(rows);
+                match database.url {
+                    DatabaseUrl::Sqlite(_) => database.execute(rows),
+                    DatabaseUrl::Postgres(_) => database.execute(&rows.replace(" AS BLOB)", " AS BYTEA)")),
+                }
             }
         }
         let counted = count();
         sample_rows_are_understood(&database.open());
+        rows_of_webhooks_are_understood(&database.open());
         // ...down again to the first and up, and nothing is lost on the way.
         for version in known.iter().rev().chain(&known) {
             migrate::go_to(&database.url, version).unwrap_or_else(|error| panic!("to {version}: {error}"));
@@ -868,6 +877,33 @@ fn sample_rows_are_understood(store: &Store) {
     assert!(
         matches!(held, Ok(Err(holder)) if holder == "host 1 run") || store.begin_pass(&app, &start(), at(0)).is_err()
     );
+}
+
+/// What `support/rows/0004.sql` put in. Going back behind 0004 takes it away, but for the item that is due.
+fn rows_of_webhooks_are_understood(store: &Store) {
+    let app = route("app");
+    let rung = store.rung(&app, at(1_000), 10).expect("rung");
+    assert_eq!(rung.iter().map(|due| due.item.to_string()).collect::<Vec<_>>(), ["github:Acme/App#18"]);
+    assert_eq!(rung[0].request.as_deref(), Some("0000000000000abc"));
+    let hooks = store.hooks(None).expect("hooks");
+    assert_eq!(
+        hooks.iter().map(|hook| hook.state).collect::<Vec<_>>(),
+        [HookState::Live, HookState::Leaving, HookState::Pending]
+    );
+    assert_eq!(hooks[1].former_until, Some(at(3_600)));
+    let deliveries = store.deliveries(&DeliveryFilter::default()).expect("deliveries");
+    assert_eq!(
+        deliveries.iter().map(|one| one.verdict).collect::<Vec<_>>(),
+        [Verdict::Garbled, Verdict::Noted, Verdict::Due]
+    );
+    assert_eq!((deliveries[2].touched.len(), deliveries[2].repeats, deliveries[2].replayed_at), (1, 2, Some(at(300))));
+    let (_, body) = store.delivery(deliveries[2].id).expect("answers").expect("it is there");
+    assert_eq!(body, br#"{"action":"closed"}"#);
+    assert_eq!(store.refusals().expect("refusals").iter().map(|one| one.count).collect::<Vec<_>>(), [7, 1]);
+    let open = store.open_notices(&app, 9).expect("notices");
+    assert_eq!((open.len(), open[0].tried, open[0].text.as_str()), (1, true, "ann opened it"));
+    assert_eq!(store.notice_causes(&app, &issue("Acme/App#17"), at(0)).expect("causes").len(), 2);
+    assert_eq!(store.calls(9).expect("calls").iter().map(|call| call.status).collect::<Vec<_>>(), [None, Some(202)]);
 }
 
 fn start() -> PassStart {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-use crate::model::{ItemKey, PassId, RouteName};
+use crate::model::{ItemKey, PassId, RouteName, Side};
+use crate::store::Verdict;
 
 /// Exit codes, as every help page shows them.
 const EXIT_CODES: &str = "\
@@ -167,6 +168,28 @@ Examples:
   evenkeel history show --pass 42
   evenkeel history verify"))]
     History(HistoryArgs),
+    /// Look after the hooks through which Asana and GitHub tell of changes
+    #[command(
+        long_about = "Looks after the hooks through which Asana and GitHub tell of changes at once. Without them every \
+            change is found by the next poll.\n\n\
+            The service does the same by itself, at its start and on schedule, where [webhooks] public_url is set. \
+            Hooks are made only while it runs and public_url leads to it: Asana shakes hands with it first.",
+        after_help = concat_after("\
+Examples:
+  evenkeel webhooks list
+  evenkeel webhooks ensure
+  evenkeel webhooks rotate --route app
+  evenkeel webhooks remove")
+    )]
+    Webhooks(WebhooksArgs),
+    /// Look at what Asana and GitHub delivered, and do it once more
+    #[command(after_help = concat_after("\
+Examples:
+  evenkeel deliveries list --item github:acme/app#17
+  evenkeel deliveries list --verdict garbled
+  evenkeel deliveries show 412 --body
+  evenkeel deliveries replay 412"))]
+    Deliveries(DeliveriesArgs),
     /// See whether tokens, permissions, project, repository and database are as needed
     #[command(after_help = concat_after("\
 Examples:
@@ -461,6 +484,101 @@ pub enum HistoryAction {
     Verify,
 }
 
+/// `webhooks`.
+#[derive(Debug, Args)]
+pub struct WebhooksArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: WebhooksAction,
+}
+
+/// What to do with hooks.
+#[derive(Debug, Clone, Subcommand)]
+pub enum WebhooksAction {
+    /// See to it that each project and repository has exactly one live hook
+    ///
+    /// Makes what is missing, mends or replaces what does not do, removes doubles, and fetches the deliveries that
+    /// GitHub failed to hand over.
+    Ensure(HookScope),
+    /// List them, as we and the services know them
+    List(HookScope),
+    /// Give them new secrets; what is on its way stays good for an hour
+    ///
+    /// On Asana another hook takes the place of each; on GitHub the secret of the configuration is set, if there is
+    /// one, else a new one.
+    Rotate(HookScope),
+    /// Remove all of ours
+    ///
+    /// The service makes them again as long as [webhooks] public_url is set.
+    Remove(HookScope),
+}
+
+/// Whose hooks.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HookScope {
+    /// Only those on the project and the repository of this route
+    #[arg(long, value_name = "NAME")]
+    pub route: Option<RouteName>,
+}
+
+/// `deliveries`.
+#[derive(Debug, Args)]
+pub struct DeliveriesArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: DeliveriesAction,
+}
+
+/// What to do with deliveries.
+#[derive(Debug, Subcommand)]
+pub enum DeliveriesAction {
+    /// List them, newest first
+    List {
+        /// Only those of this service
+        #[arg(long, value_name = "asana|github", value_parser = side)]
+        side: Option<Side>,
+        /// Only those that touched this item
+        #[arg(long, value_name = "ITEM")]
+        item: Option<ItemKey>,
+        /// Only those that made something due, had nothing to tell, or could not be understood
+        #[arg(long, value_name = "due|noted|garbled", value_parser = verdict)]
+        verdict: Option<Verdict>,
+        /// Only those older than this one
+        #[arg(long, value_name = "ID")]
+        before: Option<i64>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Show one: what it told, what it touched and what came of that
+    Show {
+        /// Its number, as `deliveries list` shows it
+        #[arg(value_name = "ID")]
+        id: i64,
+        /// Show the body too
+        #[arg(long)]
+        body: bool,
+    },
+    /// Do once more what one asked for, as it is understood now
+    Replay {
+        /// Its number, as `deliveries list` shows it
+        #[arg(value_name = "ID")]
+        id: i64,
+    },
+}
+
+/// Reads the name of a service.
+fn side(text: &str) -> Result<Side, String> {
+    let found = Side::BOTH.into_iter().find(|side| side.service() == text);
+    found.ok_or_else(|| format!("{text:?} is neither asana nor github"))
+}
+
+/// Reads what a delivery came to.
+fn verdict(text: &str) -> Result<Verdict, String> {
+    let found = Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == text);
+    found.ok_or_else(|| format!("{text:?} is none of due, noted, garbled"))
+}
+
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -504,6 +622,14 @@ mod tests {
         for wrong in ["asana:1", "asana:1=asana:2", "=", "github:a/b#1=github:a/b#2"] {
             assert!(pair(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_service_and_a_verdict_are_read_by_their_names() {
+        assert_eq!((side("asana"), side("github")), (Ok(Side::Tracker), Ok(Side::Forge)));
+        assert!(side("tracker").is_err());
+        assert_eq!(verdict("garbled"), Ok(Verdict::Garbled));
+        assert!(verdict("bad").is_err_and(|said| said.contains("noted")));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::args::CheckArgs;
 use super::output::{self, BOLD, DIM, GREEN, RED, paint};
 use super::{Context, Exit, Failure};
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Route};
+use crate::hooks::{Keeper, right_needed, subjects};
 use crate::model::Side;
-use crate::provider::Finding;
+use crate::provider::{Finding, ProviderError};
 use crate::store::{Store, StoreError, migrate};
 
 /// Findings about one thing: the database, or one side of a route.
@@ -24,7 +25,7 @@ pub(super) fn run(context: &Context, trouble: Option<&StoreError>, args: &CheckA
     let routes = context.routes(args.route.as_ref())?;
     let mut sections =
         vec![Section { about: format!("database {}", context.config.database), findings: database(context, trouble) }];
-    for route in routes {
+    for route in &routes {
         let providers = context.providers(route)?;
         for side in Side::BOTH {
             let place = match side {
@@ -36,6 +37,9 @@ pub(super) fn run(context: &Context, trouble: Option<&StoreError>, args: &CheckA
                 findings: providers[side].check(context.clock.now()),
             });
         }
+    }
+    if let Some(public_url) = &context.config.webhooks.public_url {
+        sections.push(Section { about: format!("hooks to {public_url}"), findings: hooks(context, &routes)? });
     }
     let bad = sections.iter().flat_map(|section| &section.findings).filter(|finding| !finding.good).count();
     if context.out.json {
@@ -75,15 +79,64 @@ fn render(text: &mut String, section: &Section, width: usize) {
     text.push('\n');
 }
 
+fn good(subject: &str, found: String) -> Finding {
+    Finding { subject: subject.to_owned(), good: true, found, remedy: None }
+}
+
+fn bad(subject: &str, found: String, remedy: &str) -> Finding {
+    Finding { subject: subject.to_owned(), good: false, found, remedy: Some(remedy.to_owned()) }
+}
+
+/// Where hooks are wanted: something listens, secrets can be kept, and the tokens may look after them.
+fn hooks(context: &Context, routes: &[&Route]) -> Result<Vec<Finding>, Failure> {
+    let config = &context.config;
+    let mut findings = Vec::new();
+    findings.push(match &config.listen {
+        Some(_) => good("listener", "configured".to_owned()),
+        None => bad(
+            "listener",
+            "public_url is set, but nothing listens".to_owned(),
+            "set address in [listen], or take public_url out of [webhooks]",
+        ),
+    });
+    let chosen = config.github_webhook_secret.is_some();
+    findings.push(match (&config.webhooks.seal_key, chosen) {
+        (Some(_), _) => good("seal_key", "set: secrets of hooks are kept sealed".to_owned()),
+        (None, chosen) => {
+            let whom = if chosen { "asana chooses" } else { "asana and evenkeel choose" };
+            let remedy = "set seal_key in [webhooks], or EVENKEEL_SEAL_KEY; make one with: openssl rand -hex 32";
+            bad("seal_key", format!("not set, but the secrets that {whom} for hooks are kept sealed"), remedy)
+        }
+    });
+    let keeper = Keeper::without_address(context);
+    for subject in subjects(config) {
+        let of_route = |route: &&&Route| match subject.side {
+            Side::Tracker => route.project.as_str() == subject.resource,
+            Side::Forge => route.repo.folded() == subject.resource,
+        };
+        if routes.iter().find(of_route).is_none() {
+            continue;
+        }
+        let service = subject.side.service();
+        let on = format!("on {service} {}", subject.resource);
+        findings.push(match keeper.look(&subject)? {
+            Ok((_, 0)) => good(service, format!("may be looked after {on}; none sends here yet")),
+            Ok((_, 1)) => good(service, format!("may be looked after {on}; one sends here")),
+            Ok((_, several)) => {
+                bad(service, format!("{several} send here {on}"), "`evenkeel webhooks ensure` leaves one of them")
+            }
+            // GitHub tells those who may not that there is nothing.
+            Err(
+                error @ (ProviderError::Denied { .. } | ProviderError::Gone { .. } | ProviderError::Refused { .. }),
+            ) => bad(service, error.to_string(), right_needed(subject.side)),
+            Err(error) => bad(service, error.to_string(), "check the network and the base URL, then try again"),
+        });
+    }
+    Ok(findings)
+}
+
 /// The database: it answers, it is of our version, it takes writes. Makes and migrates nothing.
 fn database(context: &Context, trouble: Option<&StoreError>) -> Vec<Finding> {
-    let good = |subject: &str, found: String| Finding { subject: subject.to_owned(), good: true, found, remedy: None };
-    let bad = |subject: &str, found: String, remedy: &str| Finding {
-        subject: subject.to_owned(),
-        good: false,
-        found,
-        remedy: Some(remedy.to_owned()),
-    };
     let url = &context.config.database;
     let mut findings = Vec::new();
     // A file that is not there yet is made by the first pass; what counts is whether it can be.

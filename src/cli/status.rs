@@ -1,7 +1,10 @@
 //! `status`: how every route is doing, from the database alone; asks neither Asana nor GitHub.
 
+mod hooks;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -9,11 +12,14 @@ use super::args::StatusArgs;
 use super::item::{ago, span};
 use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, paint};
 use super::{Context, Exit, Failure};
-use crate::clock::since;
+use crate::clock::{earlier, since};
 use crate::config::Route;
 use crate::model::{BySide, Field, ItemKey, LinkStatus, Side, Timestamp};
 use crate::provider::Requests;
 use crate::store::Pass;
+
+/// How far back deliveries, and what they did not tell, are counted.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Passes looked through for the last of each kind.
 const PASSES_MAX: u32 = 200;
@@ -40,6 +46,8 @@ struct RouteStatus {
     cursors: BySide<Option<Timestamp>>,
     passes: Vec<LastPass>,
     last_error: Option<LastError>,
+    /// What polls found in the last 24 hours although a hook should have told of it.
+    unheard: u64,
 }
 
 #[derive(Serialize)]
@@ -84,7 +92,9 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<Exit, Failure>
     let now = context.clock.now();
     let mut all = Vec::new();
     let mut exit = Exit::Settled;
-    for route in context.routes(args.route.as_ref())? {
+    let routes = context.routes(args.route.as_ref())?;
+    let webhooks = hooks::look(context, &routes, now)?;
+    for route in routes {
         let status = look(context, route, now)?;
         exit = exit.max(match status.state {
             "failed" => Exit::Failed,
@@ -94,8 +104,12 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<Exit, Failure>
         });
         all.push(status);
     }
+    if webhooks.troubled() {
+        exit = exit.max(Exit::Drift);
+    }
     if context.out.json {
-        context.out.json(&serde_json::json!({ "database": context.config.database.to_string(), "routes": all }))?;
+        let database = context.config.database.to_string();
+        context.out.json(&serde_json::json!({ "database": database, "routes": all, "webhooks": webhooks }))?;
     } else {
         let mut text = String::new();
         for (at, status) in all.iter().enumerate() {
@@ -104,6 +118,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<Exit, Failure>
             }
             render(&mut text, status, context.out.width, now);
         }
+        hooks::render(&mut text, &webhooks, context.out.width, now);
         context.out.text(&text)?;
     }
     Ok(exit)
@@ -147,7 +162,7 @@ fn look(context: &Context, route: &Route, now: Timestamp) -> Result<RouteStatus,
     // What an operator did by hand says nothing about whether the route is in step.
     let outcome = known
         .iter()
-        .filter(|pass| matches!(pass.start.kind.as_str(), "poll" | "sweep" | "visit" | "retry"))
+        .filter(|pass| matches!(pass.start.kind.as_str(), "poll" | "sweep" | "visit" | "retry" | "overtake"))
         .find_map(|pass| pass.end.as_ref())
         .map(|end| end.outcome.as_str());
     let state = match outcome {
@@ -172,6 +187,7 @@ fn look(context: &Context, route: &Route, now: Timestamp) -> Result<RouteStatus,
         cursors: store.cursor_times(name)?,
         passes,
         last_error,
+        unheard: store.sum_of_passes(name, "unheard", earlier(now, DAY))?,
     })
 }
 
@@ -253,6 +269,10 @@ fn render(text: &mut String, status: &RouteStatus, width: usize, now: Timestamp)
         })
         .collect();
     row(text, "cursors", &cursors.join(", "));
+    if status.unheard > 0 {
+        let edits = count(status.unheard, "edit", "edits");
+        row(text, "unheard", &format!("{edits} found by a poll before any delivery told of it, in the last 24 h"));
+    }
     if !status.passes.is_empty() {
         let _ = writeln!(text, "  {}", paint(DIM, "last pass of each kind:"));
     }
@@ -342,6 +362,7 @@ mod tests {
                 cursors: BySide { tracker: Some(at), forge: None },
                 passes: vec![pass],
                 last_error: Some(LastError { pass: 1, at, message: words }),
+                unheard: 7,
             };
             let mut text = String::new();
             render(&mut text, &status, width, at);

@@ -12,11 +12,16 @@ use super::{Context, Exit, Failure};
 use crate::engine::{Alone, Explained, FieldState, Next, Pair};
 use crate::model::{FieldPolicy, ItemKey, Side, Timestamp};
 use crate::reconcile::{Action, Repair, Write};
+use crate::store::{Delivery, DeliveryFilter, Origin};
+
+/// Deliveries shown of one item.
+const DELIVERIES_SHOWN: usize = 5;
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
     let route = route_of(context, &args.item, args.route.as_ref())?;
     let explained = context.engine(route)?.explain(&args.item)?;
+    let told = told_of(context, &explained)?;
     let waits = explained.pair.as_ref().is_some_and(|pair| pair.fields.iter().any(|field| field.waiting.is_some()));
     let exit = match &explained.next {
         _ if waits || explained.due.iter().any(|due| due.parked_at.is_some()) => Exit::Drift,
@@ -24,16 +29,48 @@ pub(super) fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
         Next::Repair { .. } | Next::Ask { .. } => Exit::Drift,
     };
     if context.out.json {
-        context.out.json(&serde_json::json!({ "route": route.name, "explained": explained }))?;
+        let answer = serde_json::json!({ "route": route.name, "explained": explained, "deliveries": told });
+        context.out.json(&answer)?;
         return Ok(exit);
     }
     let mut text = String::new();
-    render(&mut text, &explained, route.name.as_str(), context.out.width, context.clock.now());
+    render(&mut text, &explained, &told, route.name.as_str(), context.out.width, context.clock.now());
     context.out.text(&text)?;
     Ok(exit)
 }
 
-fn render(text: &mut String, explained: &Explained, route: &str, width: usize, now: Timestamp) {
+/// The last deliveries that touched the item or its partner, newest first.
+fn told_of(context: &Context, explained: &Explained) -> Result<Vec<Delivery>, Failure> {
+    let items = match &explained.pair {
+        Some(pair) => Side::BOTH.map(|side| pair.link.key(side)).to_vec(),
+        None => vec![explained.item.clone()],
+    };
+    let limit = u32::try_from(DELIVERIES_SHOWN).unwrap_or(u32::MAX);
+    let mut told: Vec<Delivery> = Vec::new();
+    for item in items {
+        let of_item = context.store.deliveries(&DeliveryFilter { item: Some(item), limit, ..Default::default() })?;
+        told.extend(of_item.into_iter().filter(|one| !told.iter().any(|known| known.id == one.id)).collect::<Vec<_>>());
+    }
+    told.sort_unstable_by_key(|delivery| std::cmp::Reverse(delivery.id));
+    told.truncate(DELIVERIES_SHOWN);
+    Ok(told)
+}
+
+fn render_told(text: &mut String, told: &[Delivery], width: usize, now: Timestamp) {
+    if told.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{}", paint(BOLD, "last deliveries"));
+    for delivery in told {
+        let fetched = if delivery.origin == Origin::Fetched { ", fetched" } else { "" };
+        let Delivery { id, provider, event, received_at, .. } = delivery;
+        let said = format!("#{id} {}{fetched}: {provider} {event}", ago(*received_at, now));
+        output::paragraph(text, DIM, 2, width, &said);
+    }
+    text.push('\n');
+}
+
+fn render(text: &mut String, explained: &Explained, told: &[Delivery], route: &str, width: usize, now: Timestamp) {
     let plain = anstyle::Style::new();
     match (&explained.pair, &explained.alone) {
         (Some(pair), _) => render_pair(text, pair, route, width, now),
@@ -60,6 +97,7 @@ fn render(text: &mut String, explained: &Explained, route: &str, width: usize, n
         };
         output::paragraph(text, YELLOW, 0, width, &what);
     }
+    render_told(text, told, width, now);
     let _ = writeln!(text, "{}", paint(BOLD, "next"));
     let waits = explained.pair.as_ref().is_some_and(|pair| pair.fields.iter().any(|field| field.waiting.is_some()));
     match &explained.next {
@@ -228,7 +266,7 @@ mod tests {
     use super::*;
     use crate::engine::LastWrite;
     use crate::model::{BySide, Content, Field, Fingerprint, Link, LinkId, LinkStatus, Marker, PassId, Waiting};
-    use crate::store::{Due, Tombstone};
+    use crate::store::{Due, Tombstone, Verdict};
 
     proptest! {
         #[test]
@@ -290,7 +328,12 @@ mod tests {
                 due: vec![due],
             };
             let mut text = String::new();
-            render(&mut text, &linked, "app", width, at);
+            let told = Delivery {
+                id: 1_234_567, provider: "github", key: String::new(), hook: None, event: value.clone(),
+                origin: Origin::Fetched, verdict: Verdict::Due, note: None, request: String::new(), received_at: at,
+                repeats: 0, replayed_at: None, headers: BTreeMap::new(), touched: Vec::new(),
+            };
+            render(&mut text, &linked, &[told], "app", width, at);
             fits(&text, width);
             let alone = Alone {
                 found: why.clone(),
@@ -302,7 +345,7 @@ mod tests {
             let lonely =
                 Explained { item, pair: None, alone: Some(alone), next: Next::Leave { why }, due: Vec::new() };
             let mut text = String::new();
-            render(&mut text, &lonely, "app", width, at);
+            render(&mut text, &lonely, &[], "app", width, at);
             fits(&text, width);
         }
     }

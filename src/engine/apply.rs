@@ -92,7 +92,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
             if !hands.watch.take_in_hand(repair.link) {
-                stale.extend(repair.subject().cloned());
+                stale.extend(repair.items.iter().filter_map(|(_, item)| item.clone()));
                 continue;
             }
             let pair = repair.link.and_then(|id| pairs.remove(&id));
@@ -290,14 +290,25 @@ impl Hands<'_, '_> {
 }
 
 /// Leaves to the visits what they have settled since this pass looked: digests and cleared dues of an older look would
-/// hide an edit. What was not repaired for that reason is looked at once more.
-fn leave_out(closing: &mut Record, overtaken: &BTreeMap<LinkId, BySide<ItemKey>>, stale: Vec<ItemKey>, now: Timestamp) {
+/// hide an edit. What this pass knew of such pairs and did not see to (`stale`, and what it made due) is looked at once
+/// more, both halves: a visit may have looked at the other half only, and the cursors show nothing a second time.
+fn leave_out(
+    closing: &mut Record,
+    overtaken: &BTreeMap<LinkId, BySide<ItemKey>>,
+    mut stale: Vec<ItemKey>,
+    now: Timestamp,
+) {
     if overtaken.is_empty() {
         return;
     }
     let items = overtake::items(overtaken);
     closing.change.retain(|(link, _)| !overtaken.contains_key(link));
     closing.clear_due.retain(|item| !items.contains(item));
+    let waits = |keys: &&BySide<ItemKey>| {
+        let is_half = |due: &NewDue| due.item == keys.tracker || due.item == keys.forge;
+        closing.due.iter().any(is_half)
+    };
+    stale.extend(overtaken.values().filter(waits).flat_map(|keys| [keys.tracker.clone(), keys.forge.clone()]));
     closing.due.retain(|due| !items.contains(&due.item));
     closing.due.extend(stale.into_iter().map(|item| NewDue {
         item,

@@ -116,7 +116,7 @@ impl Engine {
             present: BySide::default(),
             mode: BySide { tracker: Mode::Named, forge: Mode::Named },
             dues: BTreeMap::new(),
-            heard: heard.iter().filter(|due| due.attempts == 0).map(|due| due.item.clone()).collect(),
+            heard: heard.iter().filter(|due| only_heard(due)).map(|due| due.item.clone()).collect(),
             parked: self.parked_keys()?,
             listed: BTreeSet::new(),
             read_failures: BySide::default(),
@@ -437,6 +437,12 @@ impl Gathering<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an item is due for nothing else than that it may have moved. One that waited already, and not only to be
+/// looked at, may wait for its partner's sake: then a look at the item alone settles nothing.
+const fn only_heard(due: &Due) -> bool {
+    due.attempts == 0 && due.last_error.is_none()
 }
 
 /// Briefs by the item of one side; an active pair goes before one that is history.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::clock::since;
 use crate::model::{Item, Link, Side, Timestamp};
-use crate::reconcile::fingerprint;
+use crate::reconcile::{Sight, fingerprint};
 
 /// How long after a settlement an older state is not believed of a direct read. Later it is what it says: the
 /// services' clocks and ours may differ, and an edit must not be disbelieved for ever.
@@ -24,6 +24,14 @@ impl Engine {
         since(link.updated_at, now) < LAG_MAX
             && item.updated_at < settled
             && link.seen[side].as_ref().is_some_and(|seen| *seen != fingerprint(item, &self.rules.policy))
+    }
+
+    /// Takes an item that is said to be gone for one that was not seen, if its pair is so new that a copy which lags
+    /// may not know it yet: the partner of something just made must not be closed for that.
+    pub(super) fn too_new_to_be_gone(&self, link: &Link, sight: &mut Sight, now: Timestamp) {
+        if *sight == Sight::Absent && since(link.created_at, now) < LAG_MAX {
+            *sight = Sight::Unseen("it was made a moment ago and is not shown yet".to_owned());
+        }
     }
 }
 

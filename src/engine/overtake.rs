@@ -17,7 +17,11 @@ use crate::store::{Brief, Due, Lease};
 pub(super) const OVERTAKE: &str = "overtake";
 
 /// Items in one visit; the rest follows in the next.
-const OVERTAKE_MAX: u32 = 50;
+const OVERTAKE_MAX: usize = 50;
+
+/// Rung items among which those that can overtake are looked for: many that cannot, such as tasks that somebody pasted
+/// during an import, must not keep the few behind them. As many as a pass takes up.
+const LOOKED_AT_MAX: u32 = super::gather::DUE_MAX;
 
 /// What a route's pass and the visits that overtake it share. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +101,7 @@ impl Visit<'_> {
         let mut state = lock(&self.overtaking.0.0);
         let mut claimed = Vec::new();
         for (due, brief) in pairs {
-            if state.in_hand != Some(brief.id) {
+            if claimed.len() < OVERTAKE_MAX && state.in_hand != Some(brief.id) {
                 let keys = BySide { tracker: ItemKey::Task(brief.task), forge: ItemKey::Issue(brief.issue) };
                 state.overtaken.insert(brief.id, keys);
                 claimed.push(due);
@@ -121,23 +125,12 @@ impl Engine {
     /// # Errors
     /// As [`Engine::pass`]. What was taken up stays due.
     pub fn overtake(&self, overtaking: &Overtaking, cause: &str) -> Result<Option<Report>, EngineError> {
-        let rung = self.store.rung(&self.route, self.clock.now(), OVERTAKE_MAX)?;
+        let rung = self.store.rung(&self.route, self.clock.now(), LOOKED_AT_MAX)?;
         if rung.is_empty() {
             return Ok(None);
         }
         let Some(visit) = overtaking.enter() else { return Ok(None) };
-        let keys: Vec<ItemKey> = rung.iter().map(|due| due.item.clone()).collect();
-        let mut briefs: BTreeMap<ItemKey, Brief> = BTreeMap::new();
-        for brief in self.store.briefs(&self.route, &keys)? {
-            // Without digests it is new, and the pass itself is bringing it in step.
-            let known = Side::BOTH.into_iter().all(|side| brief.seen[side].is_some());
-            if known && brief.status == LinkStatus::Active {
-                briefs.insert(ItemKey::Task(brief.task.clone()), brief.clone());
-                briefs.insert(ItemKey::Issue(brief.issue.clone()), brief);
-            }
-        }
-        let pairs = rung.into_iter().filter_map(|due| briefs.get(&due.item).cloned().map(|brief| (due, brief)));
-        let claimed = visit.claim(pairs.collect());
+        let claimed = visit.claim(self.in_step_once(rung)?);
         let dues = self.store.take_up(&visit.lease, claimed)?;
         if dues.is_empty() {
             return Ok(None);
@@ -152,6 +145,21 @@ impl Engine {
             log::debug!("route {}: the visit past the pass ended {}", self.route, report.ended.as_str());
         }
         Ok(Some(report))
+    }
+
+    /// Those among rung items whose pair stands and was in step once.
+    fn in_step_once(&self, rung: Vec<Due>) -> Result<Vec<(Due, Brief)>, EngineError> {
+        let keys: Vec<ItemKey> = rung.iter().map(|due| due.item.clone()).collect();
+        let mut briefs: BTreeMap<ItemKey, Brief> = BTreeMap::new();
+        for brief in self.store.briefs(&self.route, &keys)? {
+            // Without digests it is new, and the pass itself is bringing it in step.
+            let known = Side::BOTH.into_iter().all(|side| brief.seen[side].is_some());
+            if known && brief.status == LinkStatus::Active {
+                briefs.insert(ItemKey::Task(brief.task.clone()), brief.clone());
+                briefs.insert(ItemKey::Issue(brief.issue.clone()), brief);
+            }
+        }
+        Ok(rung.into_iter().filter_map(|due| briefs.get(&due.item).cloned().map(|brief| (due, brief))).collect())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::provider::hooks::Hook;
 use crate::store::{HookRow, HookState};
 
 /// Asana sends a sign of life every 8 hours; a hook that was not heard for longer has lost its way.
-const SILENCE_MAX: Duration = Duration::from_secs(9 * 3_600);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(9 * 3_600);
 
 /// How long what a hook sent before it was replaced may still arrive, and is good.
 pub(super) const LEAVING: Duration = Duration::from_secs(3_600);

@@ -24,6 +24,11 @@ pub(super) fn of_asana<'a>(config: &'a Config, hook: &HookRow) -> Routes<'a> {
     Routes { config, from: From::Asana(hook.resource.parse().ok()) }
 }
 
+/// For what a hook on this project of Asana delivered.
+pub(super) fn of_project<'a>(config: &'a Config, project: &ProjectGid) -> Routes<'a> {
+    Routes { config, from: From::Asana(Some(project.clone())) }
+}
+
 /// For the deliveries of GitHub.
 pub(super) const fn of_github<'a>(config: &'a Config, store: &'a Store) -> Routes<'a> {
     Routes { config, from: From::Github(store) }

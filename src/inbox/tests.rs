@@ -349,6 +349,22 @@ fn a_kept_delivery_can_be_done_once_more() {
 }
 
 #[test]
+fn a_delivery_of_a_hook_that_was_replaced_can_be_done_once_more() {
+    let world = world();
+    let row = world.pending();
+    world.shake(TOKEN, at(1)).expect("believed");
+    let body = r#"{"events":[{"action":"changed","created_at":"1","resource":{"gid":"1201","resource_type":"task"}}]}"#;
+    world.asana(TOKEN, &"b0".repeat(32), body, at(5)).expect("taken in");
+    world.asana(TOKEN, &"b0".repeat(32), r#"{"events":[]}"#, at(6)).expect("taken in");
+    world.store.forget_hook(row).expect("forgotten");
+    let kept = world.store.deliveries(&DeliveryFilter::default()).expect("answers");
+    let again = |id| replay(&world.store, &world.config, id, "r9", at(30)).expect("answers").expect("there");
+    let (taken, _) = again(kept[1].id).expect("understood");
+    assert_eq!(taken.routes, [route("app"), route("site")]);
+    assert!(again(kept[0].id).is_err(), "of one that touched nothing nobody knows where it was");
+}
+
+#[test]
 fn what_github_failed_to_hand_over_is_taken_in_once_however_it_comes() {
     let world = world();
     let body = issue(17, "acme/app");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::heard::Heard;
 use crate::config::Route;
 use crate::engine::account::log_pass;
-use crate::engine::{EngineError, Overtaking, Report};
+use crate::engine::{EngineError, Overtaking};
 use crate::trigger::{Bell, Heart};
 use crate::workshop::Workshop;
 
@@ -74,10 +74,10 @@ impl Courier {
         match visit {
             Ok(Some(report)) => {
                 log_pass(&report, began.elapsed(), log::Level::Info);
-                let Report { plan, .. } = report;
-                // What cannot be overtaken is rung for still, and would be found again and again.
-                !plan.repairs.is_empty()
+                // Something was taken up, so this comes to an end; echoes must not keep the edits behind them.
+                true
             }
+            // What cannot overtake is rung for still, and would be found again and again.
             Ok(None) | Err(EngineError::Stopped) => false,
             // The pass itself meets the same trouble and says it.
             Err(error) => {

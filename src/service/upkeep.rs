@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::crew::Doorbell;
 use crate::config::Senders;
 use crate::hooks::{HooksError, Keeper, Report, subjects, tidy_up};
@@ -96,8 +98,12 @@ impl Upkeep {
         };
         match asked {
             Ok(texts) => {
-                let published = texts.iter().filter_map(|text| text.parse().ok());
-                self.sources.forge.replace(Some(ranges.iter().copied().chain(published).collect()));
+                let published: Vec<IpNet> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+                if published.is_empty() {
+                    log::warn!("none of the ranges that github publishes could be read; those known before stay");
+                } else {
+                    self.sources.forge.replace(Some(ranges.iter().copied().chain(published).collect()));
+                }
             }
             // Those known before stay.
             Err(why) => log::warn!("the ranges that github's deliveries come from are not known anew: {why}"),

@@ -12,7 +12,7 @@ use r2d2::{ManageConnection, Pool, PooledConnection};
 use tempfile::TempDir;
 
 use super::error::{Fault, StoreError};
-use super::postgres::{PostgresConnection, PostgresManager};
+use super::postgres::{self, PostgresConnection, PostgresManager};
 use super::sqlite::{self, SqliteManager};
 
 /// How long the database may keep somebody waiting who waits for our answer: both providers give up on a delivery
@@ -142,7 +142,11 @@ impl Backend {
             Self::Postgres(pool) => {
                 let mut guard = take_within(pool, limit, &doing)?;
                 let conn: &mut PostgresConnection = &mut guard;
-                conn.transaction(|conn| body(&mut Conn::Postgres(conn)).map_err(&mut keep))
+                conn.transaction(|conn| {
+                    let within =
+                        limit.map_or(Ok(()), |limit| postgres::wait_for_others(conn, limit).map_err(Fault::from));
+                    within.and_then(|()| body(&mut Conn::Postgres(conn))).map_err(&mut keep)
+                })
             }
         };
         done.map_err(|fault| cause.unwrap_or(fault).tell(&doing))

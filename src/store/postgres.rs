@@ -47,6 +47,11 @@ const SESSION: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; 
     SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning; \
     SET default_transaction_isolation = 'read committed';";
 
+/// Sets how long the statements of this transaction wait for locks that others hold.
+pub(super) fn wait_for_others(conn: &mut PostgresConnection, limit: Duration) -> QueryResult<()> {
+    conn.batch_execute(&format!("SET LOCAL lock_timeout = {}", limit.as_millis()))
+}
+
 /// A synchronous diesel connection.
 pub(super) type PostgresConnection = AsyncConnectionWrapper<AsyncPgConnection, OwnRuntime>;
 

@@ -182,6 +182,37 @@ fn a_full_disk_refuses_the_record_whole_and_the_next_one_works() {
 }
 
 #[test]
+fn a_full_disk_keeps_nothing_of_a_delivery_and_takes_it_in_later() {
+    let directory = TempDir::new().expect("a directory");
+    let store = with(sqlite::open(&directory.path().join("evenkeel.db")).expect("it opens"));
+    store.backend.writer().batch_execute("PRAGMA max_page_count = 1").expect("it answers"); // Not one page more.
+    let new = NewDelivery {
+        side: Side::Forge,
+        key: "g-1".to_owned(),
+        hook: None,
+        event: "issues.closed".to_owned(),
+        origin: Origin::Sent,
+        note: None,
+        garbled: false,
+        request: "r".to_owned(),
+        headers: BTreeMap::new(),
+        body: vec![b'x'; 200_000],
+        touches: Touches {
+            items: vec![("github:acme/app#1".parse().expect("an item"), vec![app()])],
+            ..Touches::default()
+        },
+    };
+    let refused = store.take_in(std::slice::from_ref(&new), now()).expect_err("there is no room");
+    assert!(matches!(refused, StoreError::ReadOnly { .. }), "{refused:?}");
+    assert!(store.deliveries(&DeliveryFilter::default()).expect("answers").is_empty());
+    assert!(store.rung(&app(), now(), 9).expect("answers").is_empty(), "due without its delivery");
+    store.backend.writer().batch_execute("PRAGMA max_page_count = 1000000").expect("it answers");
+    let taken = store.take_in(&[new], now()).expect("now there is room");
+    assert!(!taken[0].again);
+    assert_eq!(store.rung(&app(), now(), 9).expect("answers").len(), 1);
+}
+
+#[test]
 fn a_panic_in_a_transaction_takes_back_what_it_wrote() {
     let directory = TempDir::new().expect("a directory");
     let store = with(sqlite::open(&directory.path().join("evenkeel.db")).expect("it opens"));

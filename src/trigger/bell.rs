@@ -39,7 +39,12 @@ struct Waiting {
 impl Bell {
     /// Rings; never waits for the worker.
     pub fn ring(&self, ring: Ring) {
-        lock(&self.0.0).rings.insert(ring);
+        self.ring_all(&[ring]);
+    }
+
+    /// Rings for several reasons at once: they are heard together.
+    pub fn ring_all(&self, rings: &[Ring]) {
+        lock(&self.0.0).rings.extend(rings);
         self.0.1.notify_all();
     }
 

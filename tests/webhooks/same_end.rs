@@ -111,6 +111,9 @@ impl Play {
         if both_create {
             rig.rules.creation = Creation::Both;
         }
+        // One that is done before anybody looks gets a partner all the same.
+        rig.rules.filter.tracker.include_done = true;
+        rig.rules.filter.forge.include_done = true;
         let station = Station::over(rig);
         let items = (0..PAIRS)
             .map(|number| ItemKey::Task(station.rig.task(&format!("Task {number}"), "First line.")))

@@ -151,7 +151,10 @@ fn the_binary_makes_its_hooks_and_keeps_both_sides_in_step_by_them() {
     let made = sandbox.log().requests();
     let made: Vec<_> = made
         .iter()
-        .filter(|seen| seen.method == Method::Post && (seen.path.contains("/hooks") || seen.path.contains("/webhooks")))
+        // A hook whose last delivery failed is pinged, which makes none.
+        .filter(|seen| {
+            seen.method == Method::Post && (seen.path.ends_with("/hooks") || seen.path.ends_with("/webhooks"))
+        })
         .collect();
     assert!(made.is_empty(), "a second hook was asked for: {made:?}");
     running.ends();

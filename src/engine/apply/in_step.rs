@@ -176,6 +176,7 @@ impl Hands<'_, '_> {
             _ => None,
         };
         pair.sight[side] = self.look(&write.item)?;
+        self.engine.too_new_to_be_gone(&pair.link, &mut pair.sight[side], self.engine.clock.now());
         if let Sight::Shown(item) = &pair.sight[side]
             && self.engine.lags(&pair.link, item, self.engine.clock.now())
         {

@@ -89,11 +89,15 @@ impl Gathering<'_> {
         pairs: &mut BTreeMap<LinkId, PairSeen>,
         waiting: &mut u64,
     ) -> Result<(), EngineError> {
+        for side in Side::BOTH {
+            self.engine.too_new_to_be_gone(&pair.link, &mut pair.sight[side], self.now);
+        }
         let mut planned = plan_pair(&pair, &self.engine.rules, self.now);
         if matches!(&planned, PairPlan::Repair(repair) if repair.writes()) {
             let behind: Vec<Side> = Side::BOTH.into_iter().filter(|side| self.behind(&pair, *side)).collect();
             for side in &behind {
                 pair.sight[*side] = self.look(&pair.link.key(*side))?;
+                self.engine.too_new_to_be_gone(&pair.link, &mut pair.sight[*side], self.now);
             }
             if !behind.is_empty() {
                 planned = plan_pair(&pair, &self.engine.rules, self.now);

@@ -24,6 +24,8 @@ const NUMBER_DIGITS_MAX: usize = 10;
 const REFERENCE_CHARS_MAX: usize = 512;
 /// Between words that do not belong together. Markdown itself knows no such sign.
 const BREAK: char = '\0';
+/// Where markup begins or ends. It may stand between a keyword and its issue, but not within either.
+const EDGE: char = '\u{1}';
 
 /// The issues that `description` closes, each once, in its order. A bare `#N` is of `home`; addresses count
 /// only when they lead to `host`, the host of the service's web pages.
@@ -42,21 +44,28 @@ pub fn closing(description: &str, home: &RepoName, host: &str) -> Vec<IssueRef> 
     closes
 }
 
-/// The words of a Markdown text, with [`BREAK`] where something else stands between them.
+/// The words of a Markdown text, with [`BREAK`] where something else stands between them and [`EDGE`] where
+/// only signs of markup do.
 fn said(description: &str) -> String {
     let source: String = description.chars().take(DESCRIPTION_CHARS_MAX).collect();
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut words = String::with_capacity(source.len());
     let mut in_code = false;
+    let mut read = 0;
     for (event, place) in Parser::new_ext(&source, options).into_offset_iter() {
         match event {
             Event::Text(_) if in_code => {}
             Event::Text(text) => {
                 let escaped = place.start > 0 && source.as_bytes().get(place.start - 1) == Some(&b'\\');
-                if escaped {
+                // Written in another way than it shows, `&#35;` for `#`.
+                let meant = source.get(place.clone()) == Some(&*text);
+                if escaped || !meant {
                     words.push(BREAK);
+                } else if place.start != read {
+                    words.push(EDGE);
                 }
-                words.push_str(&text);
+                read = if meant { place.end } else { usize::MAX };
+                words.push_str(if meant { &text } else { "" });
             }
             Event::SoftBreak | Event::HardBreak => words.push('\n'),
             Event::Start(Tag::Emphasis | Tag::Strong | Tag::Strikethrough | Tag::Link { .. })
@@ -87,11 +96,13 @@ fn named<'a>(words: &'a str, home: &'a RepoName, host: &'a str) -> impl Iterator
             let (word, behind) = rest.split_at_checked(end)?;
             rest = behind;
             if KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(word)) {
+                let behind = behind.trim_start_matches(EDGE);
                 let behind = behind.strip_prefix(':').unwrap_or(behind);
-                let target = behind.trim_start();
-                let spaced = target.len() < behind.len();
+                let target = behind.trim_start_matches(|sign: char| sign.is_whitespace() || sign == EDGE);
+                let gap = behind.get(..behind.len() - target.len()).unwrap_or_default();
                 let end = target.char_indices().nth(REFERENCE_CHARS_MAX).map_or(target.len(), |(at, _)| at);
-                let issue = target.get(..end).filter(|_| spaced).and_then(|target| reference(target, home, host));
+                let target = target.get(..end).filter(|_| gap.contains(char::is_whitespace));
+                let issue = target.and_then(|target| reference(target, home, host));
                 if issue.is_some() {
                     return issue;
                 }
@@ -164,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_issue_is_named_by_number_repository_or_address() {
-        let table: [(&str, &[&str]); 30] = [
+        let table: [(&str, &[&str]); 36] = [
             ("fixes #1", &["acme/app#1"]),
             ("fixes octo/other#2", &["octo/other#2"]),
             ("Fixes a-b.c/d_e.f#2, thanks", &["a-b.c/d_e.f#2"]),
@@ -173,6 +184,12 @@ mod tests {
             ("fixes <https://github.com/octo/other/issues/3>", &["octo/other#3"]),
             ("fixes [#4](https://elsewhere.example)", &["acme/app#4"]),
             ("**Fixes** *#5*", &["acme/app#5"]),
+            ("**Fixes:** [#5](x)", &["acme/app#5"]),
+            ("**Fixes**: ~~#5~~", &["acme/app#5"]),
+            ("fixes *#7*0", &["acme/app#7"]),
+            ("fi*xes* #7", &[]),
+            ("fixes oc*to*/lib#7", &[]),
+            ("fixes &#35;7", &[]),
             ("fixes\n#6", &["acme/app#6"]),
             ("fixes \t #7", &["acme/app#7"]),
             ("fixes #1, fixes #2 and closes #1", &["acme/app#1", "acme/app#2"]),
