@@ -16,7 +16,7 @@ use crate::config::ListenAddress;
 
 /// Connections that may wait to be accepted. The standard library's 128 overflow in a burst, which costs a client
 /// a second; the kernel holds it to its own bound (`net.core.somaxconn`).
-const BACKLOG: i32 = 1_024;
+const BACKLOG: i32 = 4_096;
 /// Who may speak through a Unix socket that we make: the user and the group of this process.
 const UNIX_MODE: u32 = 0o660;
 /// Descriptors kept for everything else: the database (a pool of ten or so), the providers' connections, the

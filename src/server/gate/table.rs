@@ -6,9 +6,11 @@
 //! Bytes alike: whoever holds most at the address that holds most. A connection whose request is whole and being
 //! answered is never chosen; the number of those is bounded by the workers and the queue before them.
 //!
-//! Each choice looks at every connection, some microseconds for some thousands, and is made only at a bound.
+//! Connections are chosen from an order that is kept for each address, as a flood of new ones asks for it at each of
+//! them. For bytes all connections are looked at, a tenth of a millisecond for some thousands, and only at the bound.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +31,7 @@ pub(super) enum Source {
 }
 
 /// What a connection is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Its request is whole: waiting for a worker, or at one.
     InHand,
@@ -67,10 +69,13 @@ struct Row {
     cut: Arc<Notify>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Share {
     connections: usize,
     bytes: usize,
+    /// Those of the connections that may be dropped, the one to go first in front: whether it is at work, since when,
+    /// its number.
+    loose: BTreeSet<(bool, u64, u64)>,
 }
 
 /// The bytes there are, are held, and the asker is who holds most.
@@ -93,7 +98,7 @@ impl Table {
     /// When every connection there is, is being answered.
     pub(super) fn admit(self: &Arc<Self>, source: Source) -> Result<Seat, Full> {
         let mut rows = lock(&self.rows);
-        let own = rows.shares.get(&source).copied().unwrap_or_default().connections;
+        let own = rows.shares.get(&source).map_or(0, |share| share.connections);
         if matches!(source, Source::Address(_)) && own >= self.per_address_max {
             self.cut_one(&mut rows, Some(source))?;
         } else if rows.rows.len() >= self.connections_max {
@@ -102,8 +107,8 @@ impl Table {
         let id = rows.next;
         rows.next += 1;
         let cut = Arc::new(Notify::new());
-        rows.rows.insert(id, Row { source, state: State::Moving, since: id, bytes: 0, cut: Arc::clone(&cut) });
-        rows.shares.entry(source).or_default().connections += 1;
+        let row = Row { source, state: State::Moving, since: id, bytes: 0, cut: Arc::clone(&cut) };
+        rows.enter(id, row);
         Ok(Seat { table: Arc::clone(self), id, cut })
     }
 
@@ -115,14 +120,13 @@ impl Table {
 
     /// Drops a connection; only of one source if that is said.
     fn cut_one(&self, rows: &mut Rows, only: Option<Source>) -> Result<(), Full> {
-        let candidates = rows.rows.iter().filter(|(_, row)| row.state != State::InHand);
-        let candidates = candidates.filter(|(_, row)| only.is_none_or(|only| row.source == only));
-        let worst = candidates.max_by_key(|(_, row)| {
-            let connections = rows.shares.get(&row.source).map_or(0, |share| share.connections);
+        let candidates = rows.shares.iter().filter(|(source, _)| only.is_none_or(|only| **source == only));
+        let candidates = candidates.filter_map(|(source, share)| {
+            let first = share.loose.first()?;
             // A proxy's connections carry many clients.
-            (row.source != Source::Proxy, connections, row.state, std::cmp::Reverse(row.since))
+            Some(((*source != Source::Proxy, share.connections, Reverse(first)), first.2))
         });
-        let id = *worst.ok_or(Full)?.0;
+        let (_, id) = candidates.max().ok_or(Full)?;
         self.cut(rows, id, Refusal::ConnectionsFull);
         Ok(())
     }
@@ -150,19 +154,50 @@ impl Rows {
     fn remove(&mut self, id: u64) -> Option<Row> {
         let row = self.rows.remove(&id)?;
         self.bytes -= row.bytes;
-        self.leave(row.source, row.bytes);
+        if let Some(share) = self.shares.get_mut(&row.source) {
+            share.connections -= 1;
+            share.bytes -= row.bytes;
+            share.loose.remove(&row.order(id));
+            if share.connections == 0 {
+                self.shares.remove(&row.source);
+            }
+        }
         Some(row)
     }
 
-    /// Takes one connection off a source's account.
-    fn leave(&mut self, source: Source, bytes: usize) {
-        if let Some(share) = self.shares.get_mut(&source) {
-            share.connections -= 1;
-            share.bytes -= bytes;
-            if share.connections == 0 {
-                self.shares.remove(&source);
-            }
+    fn enter(&mut self, id: u64, row: Row) {
+        self.bytes += row.bytes;
+        let share = self.shares.entry(row.source).or_default();
+        share.connections += 1;
+        share.bytes += row.bytes;
+        if row.state != State::InHand {
+            share.loose.insert(row.order(id));
         }
+        self.rows.insert(id, row);
+    }
+
+    /// Changes where a connection stands, if it is still there.
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut Row)) {
+        if let Some(mut row) = self.remove(id) {
+            change(&mut row);
+            self.enter(id, row);
+        }
+    }
+
+    fn release(&mut self, id: u64, bytes: usize) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        let bytes = bytes.min(row.bytes);
+        row.bytes -= bytes;
+        self.bytes -= bytes;
+        if let Some(share) = self.shares.get_mut(&row.source) {
+            share.bytes -= bytes;
+        }
+    }
+}
+
+impl Row {
+    fn order(&self, id: u64) -> (bool, u64, u64) {
+        (self.state != State::Resting, self.since, id)
     }
 }
 
@@ -185,27 +220,17 @@ impl Seat {
         let mut rows = lock(&self.table.rows);
         let since = rows.next;
         rows.next += 1;
-        if let Some(row) = rows.rows.get_mut(&self.id)
-            && row.state != state
-        {
-            row.state = state;
-            row.since = since;
+        if rows.rows.get(&self.id).is_some_and(|row| row.state != state) {
+            rows.change(self.id, |row| (row.state, row.since) = (state, since));
         }
     }
 
     /// Says on whose account it goes, now that its client is known.
     pub(super) fn attribute(&self, source: Source) {
         let mut rows = lock(&self.table.rows);
-        let Some(row) = rows.rows.get_mut(&self.id) else { return };
-        if row.source == source {
-            return;
+        if rows.rows.get(&self.id).is_some_and(|row| row.source != source) {
+            rows.change(self.id, |row| row.source = source);
         }
-        let bytes = row.bytes;
-        let before = std::mem::replace(&mut row.source, source);
-        rows.leave(before, bytes);
-        let share = rows.shares.entry(source).or_default();
-        share.connections += 1;
-        share.bytes += bytes;
     }
 
     /// Takes so many more bytes, at the cost of whoever holds most if need be.
@@ -223,7 +248,7 @@ impl Seat {
         while rows.bytes > self.table.bytes_max {
             let candidates = rows.rows.iter().filter(|(id, row)| row.state != State::InHand || **id == self.id);
             let worst = candidates.filter(|(_, row)| row.bytes > 0).max_by_key(|(_, row)| {
-                (rows.shares.get(&row.source).map_or(0, |share| share.bytes), row.bytes, std::cmp::Reverse(row.since))
+                (rows.shares.get(&row.source).map_or(0, |share| share.bytes), row.bytes, Reverse(row.since))
             });
             let id = *worst.ok_or(Full)?.0;
             if id == self.id {
@@ -240,19 +265,6 @@ impl Seat {
     /// Gives bytes back.
     pub(super) fn release(&self, bytes: usize) {
         lock(&self.table.rows).release(self.id, bytes);
-    }
-}
-
-impl Rows {
-    fn release(&mut self, id: u64, bytes: usize) {
-        let Some(row) = self.rows.get_mut(&id) else { return };
-        let bytes = bytes.min(row.bytes);
-        row.bytes -= bytes;
-        let source = row.source;
-        self.bytes -= bytes;
-        if let Some(share) = self.shares.get_mut(&source) {
-            share.bytes -= bytes;
-        }
     }
 }
 
