@@ -160,8 +160,14 @@ fn base_url(section: &Section<'_, '_>, side: Side, world: World<'_>, report: &Re
     }
 }
 
-/// Reads a base URL with the parser the HTTP client uses, so that both see the same host.
+/// A service's own address.
 fn checked_base_url(text: &str) -> Result<String, &'static str> {
+    checked_url(text, "http would send the token in clear; only https is allowed, except to this machine")
+}
+
+/// Reads an address with the parser the HTTP client uses, so that both see the same host: https, or http to this
+/// machine (the sandbox). `in_clear` says why not http elsewhere.
+pub(super) fn checked_url(text: &str, in_clear: &'static str) -> Result<String, &'static str> {
     let uri: http::Uri = text.parse().map_err(|_| "not an address")?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err("not a whole address with https:// in front");
@@ -175,7 +181,7 @@ fn checked_base_url(text: &str) -> Result<String, &'static str> {
     match scheme {
         "https" => {}
         "http" if loopback(authority.host()) => {}
-        "http" => return Err("http would send the token in clear; only https is allowed, except to this machine"),
+        "http" => return Err(in_clear),
         _ => return Err("neither https nor http"),
     }
     Ok(text.trim_end_matches('/').to_owned())

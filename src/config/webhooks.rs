@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::load::optional_secret;
+use super::Report;
+use super::load::{checked_url, optional_secret};
 use super::ranges::ranges;
 use super::secret::{Kind, Secret, World};
 use super::section::{Given, Section};
-use super::{Report, loopback};
 use crate::model::BySide;
 
 /// How hooks are kept and deliveries remembered.
@@ -50,7 +50,7 @@ pub(super) fn webhooks(root: &Section<'_, '_>, world: World<'_>, report: &Report
     let section = root.section("webhooks");
     let default = Webhooks::default();
     let public_url = match section.text("public_url", "https://sync.example.com") {
-        Given::Is(text, line) => match checked_public_url(&text) {
+        Given::Is(text, line) => match checked_url(&text, "providers deliver to https only") {
             Ok(url) => Some(url),
             Err(why) => {
                 let what = format!("{why}; write one such as \"https://sync.example.com\"");
@@ -78,24 +78,4 @@ pub(super) fn webhooks(root: &Section<'_, '_>, world: World<'_>, report: &Report
     let senders =
         BySide { tracker: Senders { ranges: asana, published: false }, forge: Senders { ranges: github, published } };
     Webhooks { public_url, seal_key, keep: Duration::from_secs(days * DAY), senders }
-}
-
-/// https, for both providers send secrets; http only to this machine (the sandbox).
-fn checked_public_url(text: &str) -> Result<String, &'static str> {
-    let uri: http::Uri = text.parse().map_err(|_| "not an address")?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err("not a whole address with https:// in front");
-    };
-    if authority.as_str().contains('@') {
-        return Err("user and password have no place in it");
-    }
-    if uri.query().is_some() || text.contains('#') {
-        return Err("it must end with its path, without ? and #");
-    }
-    match scheme {
-        "https" => {}
-        "http" if loopback(authority.host()) => {}
-        _ => return Err("providers deliver to https only"),
-    }
-    Ok(text.trim_end_matches('/').to_owned())
 }
