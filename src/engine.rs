@@ -404,7 +404,7 @@ impl Engine {
         }
         let ended = work(&mut watch, &mut report);
         if let Some(overtaking) = &watch.overtaking {
-            overtaking.close();
+            overtaking.close(&*self.clock);
         }
         let after = self.requests();
         report.requests = BySide::from_fn(|side| Requests {
@@ -530,6 +530,6 @@ impl<'a> Watch<'a> {
 
     /// From now on no visit overtakes this pass. Answers what was overtaken.
     pub(crate) fn overtaken(&self) -> BTreeMap<LinkId, BySide<ItemKey>> {
-        self.overtaking.as_ref().map(Overtaking::close).unwrap_or_default()
+        self.overtaking.as_ref().map(|overtaking| overtaking.close(&*self.engine.clock)).unwrap_or_default()
     }
 }

@@ -23,7 +23,11 @@ use crate::store::Store;
 use crate::trigger::{ExitReason, Heart, Ring, serve};
 use crate::workshop::{Present, Workshop};
 
-use crew::{Crews, Doorbell};
+pub use courier::Courier;
+use crew::Crews;
+pub use crew::Doorbell;
+pub use post::Post;
+pub use upkeep::Upkeep;
 
 /// Runs until a signal ends it; `reload` reads the configuration anew when asked to.
 pub fn run<R>(config: Config, store: Store, reload: R) -> ExitReason

@@ -36,7 +36,6 @@ mod sqlite;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -47,7 +46,8 @@ use crate::model::{
 };
 use crate::provider::{Cursor, Requests};
 
-use backend::Backend;
+use backend::Door;
+pub use backend::Usher;
 pub use calls::{Begun, Call, NewCall};
 pub use deliveries::{
     Delivery, DeliveryCounts, DeliveryFilter, NewDelivery, Origin, TakenIn, Touched, Touches, Verdict,
@@ -64,7 +64,7 @@ pub use refusals::Refusals;
 /// Call it from ordinary threads only, never inside an async task.
 #[derive(Clone)]
 pub struct Store {
-    backend: Arc<Backend>,
+    backend: Door,
     /// For a person; without a password.
     url: String,
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use fastrand::Rng;
+
 use crate::clock::{Clock, Stop, SystemClock, lock};
 use crate::config::{Config, Route, Secret};
 use crate::engine::{Engine, Progress, Providers, Quiet};
@@ -28,6 +30,8 @@ pub struct Workshop {
     pub actor: String,
     /// Who holds leases: `host:pid:random`.
     pub holder: String,
+    /// Chance: the jitter of waits.
+    pub chance: Mutex<Rng>,
     /// The one pool of connections, made when first needed.
     transport: OnceLock<Arc<dyn Transport>>,
     /// The pace of each credential, shared by all routes that use it.
@@ -86,6 +90,7 @@ impl Workshop {
             stop: Stop::default(),
             actor,
             holder: holder(),
+            chance: Mutex::new(Rng::new()),
             transport: OnceLock::new(),
             paces: Mutex::new(Vec::new()),
         }
@@ -126,7 +131,7 @@ impl Workshop {
                 Haste::Urgent => Arc::new(pace.urgent()),
             },
             call_timeout: self.config.network.call_timeout,
-            seed: fastrand::u64(..),
+            seed: lock(&self.chance).u64(..),
         })
     }
 
@@ -178,7 +183,7 @@ impl Workshop {
             patience: self.config.patience,
             holder: self.holder.clone(),
             actor: self.actor.clone(),
-            seed: fastrand::u64(..),
+            seed: lock(&self.chance).u64(..),
             progress,
         })
     }

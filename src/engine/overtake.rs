@@ -6,10 +6,11 @@
 //! the pass.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::{Ended, Engine, EngineError, PassOptions, Report, Wake};
-use crate::clock::lock;
+use crate::clock::{Clock, Stop, lock};
 use crate::model::{BySide, ItemKey, LinkId, LinkStatus, Side};
 use crate::store::{Brief, Due, Lease};
 
@@ -23,9 +24,12 @@ const OVERTAKE_MAX: usize = 50;
 /// during an import, must not keep the few behind them. As many as a pass takes up.
 const LOOKED_AT_MAX: u32 = super::gather::DUE_MAX;
 
+/// How often the end of a pass looks whether the visit at work has ended.
+const VISIT_ENDS: Duration = Duration::from_millis(20);
+
 /// What a route's pass and the visits that overtake it share. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Overtaking(Arc<(Mutex<State>, Condvar)>);
+pub struct Overtaking(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -42,29 +46,30 @@ struct State {
 impl Overtaking {
     /// Whether a pass is at work that may be overtaken.
     pub fn possible(&self) -> bool {
-        lock(&self.0.0).lease.is_some()
+        lock(&self.0).lease.is_some()
     }
 
     /// A pass begins.
     pub(super) fn open(&self, lease: &Lease) {
-        let mut state = lock(&self.0.0);
+        let mut state = lock(&self.0);
         *state = State { lease: Some(lease.clone()), visiting: state.visiting, ..State::default() };
     }
 
     /// No visit begins any more; waits for the one at work. Answers what was overtaken. Closing twice is no harm.
-    pub(super) fn close(&self) -> BTreeMap<LinkId, BySide<ItemKey>> {
-        let mut state = lock(&self.0.0);
-        state.lease = None;
-        // A visit ends by itself: each of its calls has a limit, and it hears the request to stop.
-        while state.visiting {
-            state = self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn close(&self, clock: &dyn Clock) -> BTreeMap<LinkId, BySide<ItemKey>> {
+        lock(&self.0).lease = None;
+        // A visit ends by itself: each of its calls has a limit, and it hears the request to stop. It is waited for by
+        // the clock, as everything is, and also when we are to stop.
+        let never = Stop::default();
+        while lock(&self.0).visiting {
+            clock.sleep(VISIT_ENDS, &never);
         }
-        state.overtaken.clone()
+        lock(&self.0).overtaken.clone()
     }
 
     /// The pass takes a pair in hand, unless it was overtaken.
     pub(super) fn take_in_hand(&self, link: LinkId) -> bool {
-        let mut state = lock(&self.0.0);
+        let mut state = lock(&self.0);
         let free = !state.overtaken.contains_key(&link);
         if free {
             state.in_hand = Some(link);
@@ -74,12 +79,12 @@ impl Overtaking {
 
     /// The pass lets go of the pair in hand.
     pub(super) fn let_go(&self) {
-        lock(&self.0.0).in_hand = None;
+        lock(&self.0).in_hand = None;
     }
 
     /// A visit begins, if a pass is at work.
     fn enter(&self) -> Option<Visit<'_>> {
-        let mut state = lock(&self.0.0);
+        let mut state = lock(&self.0);
         if state.visiting {
             return None;
         }
@@ -98,7 +103,7 @@ struct Visit<'a> {
 impl Visit<'_> {
     /// Claims pairs, except the one in hand: from now on the pass leaves them alone.
     fn claim(&self, pairs: Vec<(Due, Brief)>) -> Vec<Due> {
-        let mut state = lock(&self.overtaking.0.0);
+        let mut state = lock(&self.overtaking.0);
         let mut claimed = Vec::new();
         for (due, brief) in pairs {
             if claimed.len() < OVERTAKE_MAX && state.in_hand != Some(brief.id) {
@@ -113,8 +118,7 @@ impl Visit<'_> {
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        lock(&self.overtaking.0.0).visiting = false;
-        self.overtaking.0.1.notify_all();
+        lock(&self.overtaking.0).visiting = false;
     }
 }
 

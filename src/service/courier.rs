@@ -22,7 +22,7 @@ const WAIT: Duration = Duration::from_secs(3_600);
 const AFTER_YOU: Duration = Duration::from_millis(100);
 
 /// One route's courier.
-pub(super) struct Courier {
+pub struct Courier {
     works: Arc<Workshop>,
     route: Route,
     heart: Heart,
@@ -30,7 +30,8 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    pub(super) const fn new(works: Arc<Workshop>, route: Route, heart: Heart, overtaking: Overtaking) -> Self {
+    /// Of a route, whose post shares `overtaking`.
+    pub const fn new(works: Arc<Workshop>, route: Route, heart: Heart, overtaking: Overtaking) -> Self {
         Self { works, route, heart, overtaking }
     }
 
@@ -56,7 +57,7 @@ impl Courier {
     }
 
     /// One visit; answers whether there may be more to carry.
-    fn carry(&self) -> bool {
+    pub fn carry(&self) -> bool {
         let rung = self.works.store.rung(&self.route.name, self.works.clock.now(), 1);
         if !matches!(&rung, Ok(rung) if !rung.is_empty()) {
             return false;

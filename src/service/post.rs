@@ -26,7 +26,7 @@ const WAIT: Duration = Duration::from_secs(3_600);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// One route's post: what its thread remembers between passes.
-pub(super) struct Post {
+pub struct Post {
     works: Arc<Workshop>,
     route: Route,
     heart: Heart,
@@ -47,7 +47,8 @@ pub(super) struct Post {
 }
 
 impl Post {
-    pub(super) fn new(works: Arc<Workshop>, route: Route, heart: Heart, overtaking: Overtaking, courier: Bell) -> Self {
+    /// Of a route, whose courier shares `overtaking` and hears `courier`.
+    pub fn new(works: Arc<Workshop>, route: Route, heart: Heart, overtaking: Overtaking, courier: Bell) -> Self {
         Self {
             works,
             route,
@@ -62,15 +63,17 @@ impl Post {
         }
     }
 
+    /// How long to wait for the bell at most; then something is to be looked for even if nobody rang.
+    pub const fn patience(&self) -> Duration {
+        if self.held { AGAIN } else { WAIT }
+    }
+
     /// Makes a pass whenever the bell rings, until told to leave or the service stops.
     pub(super) fn keep(mut self, bell: &Bell, leave: &AtomicBool) {
         let away = || leave.load(Ordering::SeqCst);
         while !away() && !self.works.stop.raised() {
-            let mut rings = bell.wait(if self.held { AGAIN } else { WAIT });
-            if self.held && !rings.contains(&Ring::Heard) {
-                rings.push(Ring::Heard);
-            }
-            if rings.is_empty() || away() || self.works.stop.raised() {
+            let rings = bell.wait(self.patience());
+            if (rings.is_empty() && !self.held) || away() || self.works.stop.raised() {
                 continue;
             }
             let _work = self.heart.help();
@@ -85,8 +88,9 @@ impl Post {
     }
 
     /// What somebody waits for comes first; then one pass for all other rings together, if there is something to
-    /// look at.
-    fn answer(&mut self, rings: &[Ring]) {
+    /// look at. Without a ring, what was held up is looked for again.
+    pub fn answer(&mut self, rings: &[Ring]) {
+        let heard = self.held || rings.contains(&Ring::Heard);
         let now = self.works.clock.now();
         let forced = rings.contains(&Ring::Forced);
         if let Some((until, _)) = self.pause
@@ -95,7 +99,7 @@ impl Post {
         {
             log::debug!("route {}: waiting for the database until {until:.0}", self.route.name);
             // The next scheduled ring comes by itself; what was heard has none.
-            self.held = rings.contains(&Ring::Heard);
+            self.held = heard;
             return;
         }
         self.held = false;

@@ -21,7 +21,7 @@ use crate::workshop::{Haste, Workshop};
 const WAIT: Duration = Duration::from_secs(3_600);
 
 /// Who looks after the hooks of one configuration.
-pub(super) struct Upkeep {
+pub struct Upkeep {
     works: Arc<Workshop>,
     heart: Heart,
     doorbell: Doorbell,
@@ -31,7 +31,8 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(works: Arc<Workshop>, heart: Heart, doorbell: Doorbell, sources: Sources) -> Self {
+    /// Over a workshop; rings at the routes of what it fetched, and keeps `sources` true.
+    pub fn new(works: Arc<Workshop>, heart: Heart, doorbell: Doorbell, sources: Sources) -> Self {
         // At once, so that nobody delivers who may not; what GitHub publishes is asked for by the first look.
         for side in Side::BOTH {
             let Senders { ranges, published } = &works.config.webhooks.senders[side];
@@ -57,7 +58,8 @@ impl Upkeep {
         }
     }
 
-    fn look_after(&mut self) {
+    /// Looks once: hooks, ranges, and old rows.
+    pub fn look_after(&mut self) {
         let works = &self.works;
         match tidy_up(&works.store, &works.config, works.clock.now()) {
             Ok(0) => {}

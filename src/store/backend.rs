@@ -4,6 +4,7 @@
 //! which its `MultiConnection` does not allow.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::SqliteConnection;
@@ -34,6 +35,81 @@ pub(super) enum Backend {
     Postgres(Pool<PostgresManager>),
 }
 
+/// Asked before every use of a database, and by that able to let others go first, to end what uses it, or to have it
+/// fail: how a simulated world stops a process between any two steps.
+pub trait Usher: Send + Sync {
+    /// Lets somebody in who wants to do `doing`; the error is what the use fails with.
+    ///
+    /// # Errors
+    /// Whatever the database is to fail with, before anything was done.
+    fn admit(&self, doing: &dyn fmt::Display) -> Result<(), StoreError>;
+}
+
+/// The way to the rows: past the usher, if there is one.
+#[derive(Clone)]
+pub(super) struct Door {
+    backend: Arc<Backend>,
+    usher: Option<Arc<dyn Usher>>,
+}
+
+impl Door {
+    /// An open one.
+    pub(super) fn to(backend: Backend) -> Self {
+        Self { backend: Arc::new(backend), usher: None }
+    }
+
+    /// The same rows, past an usher.
+    pub(super) fn ushered(&self, usher: Arc<dyn Usher>) -> Self {
+        Self { backend: self.backend.clone(), usher: Some(usher) }
+    }
+
+    fn admit(&self, doing: &dyn fmt::Display) -> Result<&Backend, StoreError> {
+        if let Some(usher) = &self.usher {
+            usher.admit(doing)?;
+        }
+        Ok(&self.backend)
+    }
+
+    /// Runs queries that only read.
+    pub(super) fn read<T>(
+        &self,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.admit(&doing)?.read(None, doing, body)
+    }
+
+    /// The same for whom somebody waits: that no connection is free is an error after [`SOON`].
+    pub(super) fn read_soon<T>(
+        &self,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.admit(&doing)?.read(Some(SOON), doing, body)
+    }
+
+    /// Runs queries in one transaction: all of it or, on any error, nothing.
+    ///
+    /// SQLite's transaction takes the write lock at once: a deferred one that reads before it writes fails with
+    /// "database is locked", whatever the time-out says, when somebody else wrote in between.
+    pub(super) fn write<T>(
+        &self,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.admit(&doing)?.write(None, doing, body)
+    }
+
+    /// The same for whom somebody waits: a database that is locked is an error after [`SOON`].
+    pub(super) fn write_soon<T>(
+        &self,
+        doing: impl fmt::Display,
+        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.admit(&doing)?.write(Some(SOON), doing, body)
+    }
+}
+
 /// A connection to either.
 pub(super) enum Conn<'a> {
     Sqlite(&'a mut SqliteConnection),
@@ -58,25 +134,8 @@ macro_rules! on {
 pub(super) use on;
 
 impl Backend {
-    /// Runs queries that only read.
-    pub(super) fn read<T>(
-        &self,
-        doing: impl fmt::Display,
-        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
-    ) -> Result<T, StoreError> {
-        self.read_within(None, doing, body)
-    }
-
-    /// The same for whom somebody waits: that no connection is free is an error after [`SOON`].
-    pub(super) fn read_soon<T>(
-        &self,
-        doing: impl fmt::Display,
-        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
-    ) -> Result<T, StoreError> {
-        self.read_within(Some(SOON), doing, body)
-    }
-
-    fn read_within<T>(
+    /// Waits for a connection at most as long as the pool was told, or `limit`.
+    fn read<T>(
         &self,
         limit: Option<Duration>,
         doing: impl fmt::Display,
@@ -92,28 +151,8 @@ impl Backend {
         .map_err(|fault| fault.tell(&doing))
     }
 
-    /// Runs queries in one transaction: all of it or, on any error, nothing.
-    ///
-    /// SQLite's transaction takes the write lock at once: a deferred one that reads before it writes fails with
-    /// "database is locked", whatever the time-out says, when somebody else wrote in between.
-    pub(super) fn write<T>(
-        &self,
-        doing: impl fmt::Display,
-        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
-    ) -> Result<T, StoreError> {
-        self.write_within(None, doing, body)
-    }
-
-    /// The same for whom somebody waits: a database that is locked is an error after [`SOON`].
-    pub(super) fn write_soon<T>(
-        &self,
-        doing: impl fmt::Display,
-        body: impl FnOnce(&mut Conn<'_>) -> Result<T, Fault>,
-    ) -> Result<T, StoreError> {
-        self.write_within(Some(SOON), doing, body)
-    }
-
-    fn write_within<T>(
+    /// Waits for a connection, and for others that write, at most as long as the pool was told, or `limit`.
+    fn write<T>(
         &self,
         limit: Option<Duration>,
         doing: impl fmt::Display,
@@ -172,12 +211,12 @@ fn take_within<M: ManageConnection>(
 }
 
 #[cfg(test)]
-impl Backend {
+impl Door {
     /// The writing connection of SQLite, for tests that look under the floor.
     pub(super) fn writer(&self) -> PooledConnection<SqliteManager> {
-        match self {
-            Self::Sqlite { write, .. } => write.get().expect("a connection"),
-            Self::Postgres(_) => unreachable!("only asked of SQLite"),
+        match &*self.backend {
+            Backend::Sqlite { write, .. } => write.get().expect("a connection"),
+            Backend::Postgres(_) => unreachable!("only asked of SQLite"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel::sql_query;
 
-use super::backend::on;
+use super::backend::{Door, Usher, on};
 use super::{Store, StoreError, postgres, sqlite};
 use crate::config::DatabaseUrl;
 
@@ -20,7 +20,7 @@ impl Store {
             DatabaseUrl::Sqlite(path) => sqlite::open(path)?,
             DatabaseUrl::Postgres(server) => postgres::open(server)?,
         };
-        Ok(Self { backend: Arc::new(backend), url: url.to_string() })
+        Ok(Self { backend: Door::to(backend), url: url.to_string() })
     }
 
     /// Opens a database and writes nothing anywhere: every write to it is refused.
@@ -38,7 +38,7 @@ impl Store {
                 None => sqlite::in_memory(true)?,
             },
         };
-        Ok(Self { backend: Arc::new(backend), url: url.to_string() })
+        Ok(Self { backend: Door::to(backend), url: url.to_string() })
     }
 
     /// Opens an empty SQLite database in memory; it lives as long as the last clone of the store.
@@ -46,7 +46,13 @@ impl Store {
     /// # Errors
     /// When there is no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Ok(Self { backend: Arc::new(sqlite::in_memory(false)?), url: "sqlite::memory:".to_owned() })
+        Ok(Self { backend: Door::to(sqlite::in_memory(false)?), url: "sqlite::memory:".to_owned() })
+    }
+
+    /// The same database, past somebody who is asked before every use of it.
+    #[must_use]
+    pub fn ushered(&self, usher: Arc<dyn Usher>) -> Self {
+        Self { backend: self.backend.ushered(usher), url: self.url.clone() }
     }
 
     /// Asks the database for an answer, for somebody who waits: a few seconds at most for a connection.

@@ -35,8 +35,8 @@ fn pair(number: u64) -> NewLink {
     }
 }
 
-fn with(backend: Backend) -> Store {
-    Store { backend: Arc::new(backend), url: "test".to_owned() }
+fn with(backend: backend::Backend) -> Store {
+    Store { backend: Door::to(backend), url: "test".to_owned() }
 }
 
 fn lease(store: &Store) -> Lease {
@@ -47,6 +47,27 @@ fn lease(store: &Store) -> Lease {
 struct Step {
     #[diesel(sql_type = Text)]
     detail: String,
+}
+
+#[test]
+fn whoever_is_asked_before_every_use_can_refuse_it_before_anything_is_done() {
+    struct Refuses(std::sync::atomic::AtomicBool);
+    impl Usher for Refuses {
+        fn admit(&self, doing: &dyn std::fmt::Display) -> Result<(), StoreError> {
+            match self.0.load(std::sync::atomic::Ordering::Relaxed) {
+                true => Err(StoreError::Locked { doing: doing.to_string() }),
+                false => Ok(()),
+            }
+        }
+    }
+    let (store, usher) = (Store::in_memory().expect("it opens"), Arc::new(Refuses(true.into())));
+    let ushered = store.ushered(usher.clone());
+    assert!(matches!(ushered.acquire(&app(), "test", now()), Err(StoreError::Locked { .. })));
+    assert!(matches!(ushered.ping(), Err(StoreError::Locked { .. })));
+    usher.0.store(false, std::sync::atomic::Ordering::Relaxed);
+    // Nobody holds the lease: the one who was refused did not get it.
+    drop(lease(&ushered));
+    assert!(matches!(store.acquire(&app(), "other", now()), Ok(Err(_))), "both stand before the same rows");
 }
 
 #[test]
