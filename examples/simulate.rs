@@ -21,7 +21,7 @@ struct Args {
     /// Steps in each.
     #[arg(long, default_value_t = 40)]
     steps: usize,
-    /// Says what happens in each world.
+    /// Says what happens in the shortened world, or with `--whole` in every one.
     #[arg(long)]
     tell: bool,
     /// Go on after broken laws.
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
                     if seed >= args.seeds.end || stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let Outcome { broken, counts } = play(seed, &acts::draw(seed, args.steps), args.tell);
+                    let Outcome { broken, counts } = play(seed, &acts::draw(seed, args.steps), args.tell && args.whole);
                     let mut sums = sums.lock().expect("no worker panicked");
                     sums.0 += 1;
                     for (what, count) in counts {
@@ -77,7 +77,10 @@ fn main() -> ExitCode {
     for (seed, message) in broken.iter().take(if args.whole { 0 } else { 1 }) {
         let (steps, message) = shrink::shrink(*seed, acts::draw(*seed, args.steps), message);
         println!("seed {seed}, shortened to {} steps: {message}", steps.len());
-        println!("{}", serde_json::to_string(&(seed, steps)).expect("JSON"));
+        println!("{}", serde_json::to_string(&(seed, &steps)).expect("JSON"));
+        if args.tell {
+            play(*seed, &steps, true);
+        }
     }
     println!("{} worlds broke a law", broken.len());
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::engine::{Ended, Engine, PassOptions, Wake};
-use evenkeel::model::{BySide, FieldPolicy, ItemKey, LinkId, LinkStatus, Side};
+use evenkeel::model::{BySide, FieldChange, FieldPolicy, ItemKey, LinkId, LinkStatus, Side};
 use evenkeel::store::{EntryFilter, Store, Verified};
 use evenkeel::text;
 use evenkeel::workshop::Workshop;
@@ -53,7 +53,7 @@ fn settles(world: &mut World) -> Result<(), String> {
         world.answers();
         if number == 3 && (!report.plan.is_empty() || report.ended != Ended::Settled) {
             let first = report.plan.repairs.first().map(|repair| format!("{} {:?}", repair.cause, repair.action));
-            return Err(format!("unsettled: {:?} {:?} still plans {first:?}", report.ended, report.messages));
+            return Err(format!("unsettled {:?}: {:?} still plans {first:?}", report.ended, report.messages));
         }
     }
     Ok(())
@@ -131,7 +131,7 @@ fn kept_words(world: &mut World) -> Result<(), String> {
     let filter = EntryFilter { limit: 100_000, ..EntryFilter::default() };
     let mut all = world.remembered.clone();
     for entry in world.ground.store().history(&filter).expect("a history") {
-        all.push_str(&serde_json::to_string(&entry.entry.changes).expect("JSON"));
+        all.push_str(&spoken(&entry.entry.changes));
     }
     for task in world.people.tasks() {
         all.push_str(&format!(" {} {} ", task.name, task.html_notes));
@@ -153,6 +153,11 @@ fn kept_words(world: &mut World) -> Result<(), String> {
         Some(word) => Err(format!("words: {word} is lost")),
         None => Ok(()),
     }
+}
+
+/// The values of changes, as text whose words can be told apart.
+pub fn spoken(changes: &[FieldChange]) -> String {
+    serde_json::to_string(changes).expect("JSON").replace("\\n", " ")
 }
 
 fn history(world: &mut World) -> Result<(), String> {

@@ -227,7 +227,18 @@ impl People {
         }
     }
 
+    /// Whether taking one away leaves something: a side that shows nothing at all is the brakes' business.
+    fn may_go(&self, side: Side) -> bool {
+        match side {
+            Side::Tracker => self.tasks().len() > 1,
+            Side::Forge => self.issues().len() > 1,
+        }
+    }
+
     pub fn delete(&mut self, item: &Named) {
+        if !self.may_go(if matches!(item, Named::Task(_)) { Side::Tracker } else { Side::Forge }) {
+            return;
+        }
         let Some((title, body, ..)) = self.look(item) else { return };
         self.forget(&title);
         self.forget(&body);
@@ -247,7 +258,8 @@ impl People {
     }
 
     pub fn leave(&mut self, pick: u32) {
-        if let Some(Named::Task(gid)) = self.pick(Side::Tracker, pick) {
+        if self.may_go(Side::Tracker)
+            && let Some(Named::Task(gid)) = self.pick(Side::Tracker, pick) {
             self.sandbox.asana().join(&gid, &self.elsewhere.0);
             self.sandbox.asana().leave(&gid, &self.project.gid);
             self.left.push(gid);
@@ -264,7 +276,8 @@ impl People {
 
     /// Moves an issue to the repository next door, where nobody looks after it any more.
     pub fn transfer(&mut self, pick: u32) {
-        if let Some(item @ Named::Issue(number)) = self.pick(Side::Forge, pick) {
+        if self.may_go(Side::Forge)
+            && let Some(item @ Named::Issue(number)) = self.pick(Side::Forge, pick) {
             let Some((title, body, ..)) = self.look(&item) else { return };
             self.forget(&title);
             self.forget(&body);
@@ -302,6 +315,16 @@ impl People {
             }
         }
         self.said_next_door[side] = name;
+    }
+
+    /// If one half of a pair is gone, closes the other.
+    pub fn close_what_is_left(&mut self, pair: &Link) {
+        let both = [Named::Task(pair.task.clone()), Named::Issue(pair.issue.number)];
+        match both.each_ref().map(|item| self.look(item)) {
+            [None, Some((_, _, true, _))] => self.set_status(&both[1], false),
+            [Some((_, _, true, _)), None] => self.set_status(&both[0], false),
+            _ => {}
+        }
     }
 
     /// A person answers what a pair was asked: both halves say what the issue says, and a word more.

@@ -35,7 +35,7 @@ impl Transport for Wire {
         let sent = self.now();
         let answer = self.services.send(request, deadline);
         if let Ok(answer) = &answer {
-            self.watch.answered(self.replica, request, answer.status, sent);
+            self.watch.answered(self.replica, request, answer, sent);
         }
         if request.method.writes() {
             self.ground.written();
@@ -123,14 +123,22 @@ impl Watch {
         unseeable.extend(between.flat_map(|(_, words)| words.iter().cloned()));
     }
 
-    fn answered(&self, replica: usize, request: &Request, status: u16, sent: i64) {
-        if request.method == Method::Get
-            && status == 200
-            && let Some(item) = item(request)
-        {
-            let mut seen = self.seen();
-            let read = sent - seen.lag[index(side(request))];
-            seen.read.insert((replica, item), read);
+    fn answered(&self, replica: usize, request: &Request, answer: &Response, sent: i64) {
+        let mut seen = self.seen();
+        match (request.method, answer.status) {
+            (Method::Get, 200) => {
+                if let Some(item) = item(request) {
+                    let read = sent - seen.lag[index(side(request))];
+                    seen.read.insert((replica, item), read);
+                }
+            }
+            // What we just made is known without a read.
+            (Method::Post, 201) => {
+                if let Some(item) = made(request, answer) {
+                    seen.read.insert((replica, item), sent);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -181,5 +189,15 @@ fn item(request: &Request) -> Option<Named> {
     match side(request) {
         Side::Tracker => rest.ends_with("/tasks").then(|| last.parse().ok().map(Named::Task))?,
         Side::Forge => rest.ends_with("/issues").then(|| last.parse().ok().map(Named::Issue))?,
+    }
+}
+
+/// The item that an answer says was made.
+fn made(request: &Request, answer: &Response) -> Option<Named> {
+    let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    match side(request) {
+        Side::Tracker if request.url.ends_with("/tasks") => answer["data"]["gid"].as_str()?.parse().ok().map(Named::Task),
+        Side::Forge if request.url.ends_with("/issues") => answer["number"].as_u64().map(Named::Issue),
+        _ => None,
     }
 }

@@ -283,7 +283,7 @@ impl World {
     fn remember(&mut self) {
         let filter = EntryFilter { limit: 100_000, ..EntryFilter::default() };
         for entry in self.ground.store().history(&filter).expect("a history") {
-            self.remembered.push_str(&serde_json::to_string(&entry.entry.changes).expect("JSON"));
+            self.remembered.push_str(&laws::spoken(&entry.entry.changes));
         }
     }
 
@@ -332,7 +332,16 @@ impl World {
         self.ground.turns.pause(Duration::from_secs(420));
         self.ground.restarts.store(false, Ordering::Relaxed);
         self.stop_all();
-        laws::judge(self)
+        let broken = laws::judge(self);
+        if self.told {
+            let filter = EntryFilter { limit: 100_000, ..EntryFilter::default() };
+            for entry in self.ground.store().history(&filter).expect("a history") {
+                let changes = serde_json::to_string(&entry.entry.changes).expect("JSON");
+                let (at, item) = (entry.entry.at, &entry.entry.item);
+                eprintln!("{at} {} {item}: {changes} ({})", entry.entry.kind, entry.entry.cause);
+            }
+        }
+        broken
     }
 
     /// People act: parked items are taken back, and a question is answered with the words and one more.
@@ -341,6 +350,10 @@ impl World {
         for due in store.parked(None).expect("parked items") {
             self.count("parked");
             self.tell(&format!("taken back: {} {:?}", due.item, due.last_error));
+            // One half is gone and the other was edited since: closing that one is one of the ways out.
+            if let Some(pair) = store.link_of(&due.item).expect("a link") {
+                self.people.close_what_is_left(&pair);
+            }
             store.unpark(due.id, self.ground.turns.now()).expect("unparked");
         }
         for pair in store.waiting_links(None, 100).expect("waiting links") {
