@@ -1,5 +1,7 @@
 //! Plays simulated worlds and says which laws were broken: `cargo run --release --example simulate -- --seeds 0..1000`.
 
+#![allow(clippy::print_stdout, reason = "it reports to whoever runs it")]
+
 #[path = "../tests/simulation/mod.rs"]
 mod simulation;
 
@@ -35,6 +37,9 @@ struct Args {
     jobs: usize,
 }
 
+/// Worlds, counts by name, and the worlds that broke a law.
+type Sums = (u64, BTreeMap<&'static str, u64>, Vec<(u64, String)>);
+
 fn range(text: &str) -> Result<Range<u64>, String> {
     let (from, to) = text.split_once("..").ok_or("write A..B")?;
     let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
@@ -45,7 +50,7 @@ fn main() -> ExitCode {
     env_logger::Builder::new().parse_env(env_logger::Env::default().default_filter_or("off")).init();
     let args = Args::parse();
     let (next, stop) = (AtomicU64::new(args.seeds.start), AtomicBool::new(false));
-    let sums: Mutex<(u64, BTreeMap<&str, u64>, Vec<(u64, String)>)> = Mutex::default();
+    let sums: Mutex<Sums> = Mutex::default();
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {

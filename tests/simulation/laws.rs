@@ -17,13 +17,14 @@ use super::world::World;
 
 /// Judges a world in which no process is left; the first law that is broken, and how.
 pub fn judge(world: &mut World) -> Option<String> {
-    let laws: [fn(&mut World) -> Result<(), String>; 9] =
+    type Law = fn(&mut World) -> Result<(), String>;
+    let laws: [Law; 9] =
         [no_panic, settles, idles, partners, agreement, kept_words, history, due, the_wire];
     laws.into_iter().find_map(|law| law(world).err())
 }
 
 /// An engine of a process that has just started, which nothing happens to.
-fn engine(world: &World) -> Engine {
+pub fn engine(world: &World) -> Engine {
     let ground = &world.ground;
     let mut works = Workshop::new(ground.config.clone(), ground.store(), "judge".to_owned());
     works.clock = Arc::new(WorldClock(ground.turns.clone()));

@@ -29,6 +29,8 @@ pub struct People {
     written: u64,
     trash: Vec<TaskGid>,
     left: Vec<TaskGid>,
+    /// Issues that were moved to another repository.
+    transferred: BTreeSet<IssueNumber>,
     /// What the neighbours say, as people wrote it.
     pub said_next_door: BySide<String>,
     renames: u32,
@@ -65,6 +67,7 @@ impl People {
             written: 0,
             trash: Vec::new(),
             left: Vec::new(),
+            transferred: BTreeSet::new(),
             said_next_door: BySide { tracker: "ours alone".to_owned(), forge: "ours alone".to_owned() },
             renames: 0,
         }
@@ -282,6 +285,7 @@ impl People {
             self.forget(&title);
             self.forget(&body);
             self.sandbox.github().transfer(&self.name, number, &self.elsewhere.1);
+            self.transferred.insert(number);
         }
     }
 
@@ -315,6 +319,11 @@ impl People {
             }
         }
         self.said_next_door[side] = name;
+    }
+
+    /// Whether the issue of a pair was moved to where nobody looks after it.
+    pub fn moved_on(&self, pair: &Link) -> bool {
+        self.transferred.contains(&pair.issue.number)
     }
 
     /// If one half of a pair is gone, closes the other.

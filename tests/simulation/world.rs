@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use evenkeel::clock::since;
 use evenkeel::config::{Config, SourceFile};
+use evenkeel::engine::PassOptions;
 use evenkeel::model::{BySide, Creation, FieldPolicy, LinkId, OnConflict, Side, Timestamp};
 use evenkeel::provider::http::{Method, Request, Response, Transport, TransportError};
 use evenkeel::sandbox::{Deliveries, Fault, Limit, Mishap, Permission, Sandbox, When};
@@ -78,7 +79,7 @@ pub fn play(seed: u64, steps: &[Step], told: bool) -> Outcome {
     }));
     // The other actors end before anything is judged or thrown: they hold what this one reads.
     let ended = catch_unwind(AssertUnwindSafe(|| world.end()));
-    let outcome = match (played, ended) {
+    match (played, ended) {
         (Ok(broken), Ok(())) => Outcome { broken, counts: std::mem::take(&mut world.counts) },
         (Err(cause), _) | (_, Err(cause)) if cause.is::<Over>() => resume_unwind(cause),
         (Err(cause), _) | (_, Err(cause)) => {
@@ -86,13 +87,12 @@ pub fn play(seed: u64, steps: &[Step], told: bool) -> Outcome {
             let what = what.or_else(|| cause.downcast_ref::<&str>().map(|what| (*what).to_owned()));
             Outcome { broken: Some(format!("panic: {}", what.unwrap_or_default())), ..Outcome::default() }
         }
-    };
-    outcome
+    }
 }
 
 impl World {
     fn new(seed: u64, told: bool) -> Self {
-        let mut chance = fastrand::Rng::with_seed(seed ^ 0x776f_726c_64);
+        let mut chance = fastrand::Rng::with_seed(seed ^ 0x0077_6f72_6c64);
         // A world in which nothing is drawn globally: whatever still is, is drawn from the seed.
         fastrand::seed(seed);
         let start = Timestamp::from_second(1_795_000_000).expect("in range");
@@ -350,8 +350,15 @@ impl World {
         for due in store.parked(None).expect("parked items") {
             self.count("parked");
             self.tell(&format!("taken back: {} {:?}", due.item, due.last_error));
-            // One half is gone and the other was edited since: closing that one is one of the ways out.
             if let Some(pair) = store.link_of(&due.item).expect("a link") {
+                if self.people.moved_on(&pair) {
+                    let options = PassOptions { lease_wait: Duration::from_secs(300), ..PassOptions::default() };
+                    if let Err(error) = laws::engine(self).part(&pair, "it moved on", &options) {
+                        self.tell(&format!("not parted: {error}"));
+                    }
+                    continue;
+                }
+                // One half is gone and the other was edited since: closing that one is one of the ways out.
                 self.people.close_what_is_left(&pair);
             }
             store.unpark(due.id, self.ground.turns.now()).expect("unparked");
