@@ -169,6 +169,23 @@ impl Store {
         })
     }
 
+    /// The routes that have links into a repository, by its id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn routes_of_repository(&self, repo_id: i64) -> Result<Vec<RouteName>, StoreError> {
+        self.backend.read("looking up the routes of a repository", |conn| {
+            let routes: Vec<String> = on!(conn, |c| links::table
+                .select(links::route)
+                .filter(links::repo_id.eq(repo_id))
+                .filter(links::status.ne(LinkStatus::Retired.as_str()))
+                .distinct()
+                .order(links::route)
+                .load(c))?;
+            routes.iter().map(|route| columns::parse(format_args!("a route of repository {repo_id}"), route)).collect()
+        })
+    }
+
     /// The links of a route that hold any of these items, whatever their status, each once, in the order of their ids.
     ///
     /// One indexed query for up to 500 tasks and one for up to 500 issues of a repository.
