@@ -34,6 +34,7 @@ mod schema;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub use leases::Held;
 pub use links::LinkFilter;
 pub use notices::{NewNotice, Notice};
 pub use refusals::Refusals;
+use together::Together;
 
 /// The handle to the database; cheap to clone, safe to share between threads.
 ///
@@ -65,6 +67,8 @@ pub use refusals::Refusals;
 #[derive(Clone)]
 pub struct Store {
     backend: Arc<Backend>,
+    /// Deliveries that come at the same time.
+    intake: Arc<Together<(NewDelivery, Timestamp), TakenIn>>,
     /// For a person; without a password.
     url: String,
 }

@@ -227,7 +227,7 @@ fn touched_by(conn: &mut Conn<'_>, ids: &[i64]) -> Result<BTreeMap<i64, Vec<Touc
         let rows: Vec<(i64, String, String)> = on!(conn, |c| touched::table
             .select((touched::delivery, touched::route, touched::item))
             .filter(touched::delivery.eq_any(ids))
-            .order((touched::delivery, touched::item_key))
+            .order((touched::delivery, touched::item_key, touched::route))
             .load(c))?;
         for (id, route, item) in rows {
             let what = format_args!("what delivery {id} touched");

@@ -428,6 +428,36 @@ pub(super) fn live_link(conn: &mut Conn<'_>, key: &ItemKey) -> Result<Option<Lin
     Ok(links.into_iter().find(|link| link.status != LinkStatus::Retired))
 }
 
+/// On which routes these items have a link that is not retired, by the key as [`columns::key`] spells it.
+pub(super) fn live_routes(conn: &mut Conn<'_>, keys: &[ItemKey]) -> Result<BTreeMap<String, RouteName>, Fault> {
+    let (tasks, issues) = split(keys);
+    let mut found: Vec<(String, String)> = Vec::new();
+    for tasks in tasks.chunks(LONGEST) {
+        let rows: Vec<(String, String)> = on!(conn, |c| links::table
+            .select((links::task, links::route))
+            .filter(among(links::task, tasks))
+            .filter(links::status.ne(LinkStatus::Retired.as_str()))
+            .load(c))?;
+        found.extend(rows.into_iter().map(|(task, route)| (format!("asana:{task}"), route)));
+    }
+    for (repo, numbers) in &issues {
+        for numbers in numbers.chunks(LONGEST) {
+            let rows: Vec<(i64, String)> = on!(conn, |c| links::table
+                .select((links::number, links::route))
+                .filter(links::repo_key.eq(repo))
+                .filter(among(links::number, numbers))
+                .filter(links::status.ne(LinkStatus::Retired.as_str()))
+                .load(c))?;
+            found.extend(rows.into_iter().map(|(number, route)| (format!("github:{repo}#{number}"), route)));
+        }
+    }
+    let route = |(key, route): (String, String)| {
+        let route = columns::parse(format_args!("the route of {key}"), &route)?;
+        Ok((key, route))
+    };
+    found.into_iter().map(route).collect()
+}
+
 /// All links that hold an item.
 fn links_of(conn: &mut Conn<'_>, key: &ItemKey) -> Result<Vec<LinkRow>, Fault> {
     Ok(match key {

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use super::{Origin, Verdict};
 use crate::clock::earlier;
 use crate::model::{IssueRef, ItemKey, LinkStatus, RepoName, RouteName, Side, Timestamp};
-use crate::store::backend::{Conn, on};
+use crate::store::backend::{Backend, Conn, on};
 use crate::store::dues::{self, Rung};
 use crate::store::error::Fault;
 use crate::store::schema::{deliveries, hooks, links, touched};
@@ -94,7 +94,27 @@ struct TouchedInsert<'a> {
     item_key: String,
 }
 
+/// A delivery and the moment in which it came.
+type Came<'a> = (&'a NewDelivery, Timestamp);
+
 impl Store {
+    /// Takes one verified delivery in, as [`Store::take_in`] does, in one transaction with those that other threads
+    /// hand in at the same time. One that the database refuses does not keep the others out.
+    ///
+    /// # Errors
+    /// When the database fails, is locked or full. What was kept even so is kept once when it comes again.
+    pub fn hand_in(&self, new: NewDelivery, now: Timestamp) -> Result<TakenIn, StoreError> {
+        let bytes = new.body.len();
+        let all = |came: &[(NewDelivery, Timestamp)]| {
+            let came: Vec<Came<'_>> = came.iter().map(|(new, now)| (new, *now)).collect();
+            self.take_all(&came)
+        };
+        // Who writes elsewhere locks all of SQLite, but only some rows of a server.
+        let common =
+            |error: &StoreError| matches!((error, &*self.backend), (StoreError::Locked { .. }, Backend::Sqlite { .. }));
+        self.intake.run((new, now), bytes, all, common)
+    }
+
     /// Takes verified deliveries in, all in one transaction: each is kept, the items it touches become due, the tasks
     /// it tells something get their notice. Waits for the database a few seconds at most, because a provider waits
     /// for the answer. A delivery that is kept already is counted and changes nothing.
@@ -104,13 +124,29 @@ impl Store {
     /// # Errors
     /// When the database fails, is locked or full. Nothing was kept then.
     pub fn take_in(&self, new: &[NewDelivery], now: Timestamp) -> Result<Vec<TakenIn>, StoreError> {
+        let came: Vec<Came<'_>> = new.iter().map(|one| (one, now)).collect();
+        self.take_all(&came)
+    }
+
+    /// Rows are locked in one order everywhere, so that two transactions never wait for each other in a circle:
+    /// leases, deliveries, hooks, dues, each by their keys.
+    fn take_all(&self, came: &[Came<'_>]) -> Result<Vec<TakenIn>, StoreError> {
         self.backend.write_soon("taking in a delivery", |conn| {
-            let mut placed = Vec::with_capacity(new.len());
-            for one in new {
-                placed.push(place(conn, &one.touches)?);
-            }
-            queue_all(conn, placed.iter().flat_map(|places| places.keys()))?;
-            new.iter().zip(placed).map(|(one, places)| keep(conn, one, &places, now)).collect()
+            let touches: Vec<&Touches> = came.iter().map(|(new, _)| &new.touches).collect();
+            let placed = place(conn, &touches)?;
+            queue_all(conn, placed.iter().flat_map(Places::keys))?;
+            let taken = keep(conn, came, &placed)?;
+            hear(conn, came)?;
+            let new = came.iter().zip(&placed).zip(&taken).filter(|(_, taken)| !taken.again);
+            let spreads = new.map(|(((new, now), places), taken)| Spread {
+                id: taken.id,
+                touches: &new.touches,
+                places,
+                request: &new.request,
+                now: *now,
+            });
+            spread(conn, &spreads.collect::<Vec<_>>())?;
+            Ok(taken)
         })
     }
 
@@ -126,13 +162,13 @@ impl Store {
         now: Timestamp,
     ) -> Result<TakenIn, StoreError> {
         self.backend.write(format_args!("replaying delivery {id}"), |conn| {
-            let places = place(conn, touches)?;
+            let places = place(conn, &[touches])?.pop().unwrap_or_default();
             queue_all(conn, places.keys())?;
             let verdict = if places.is_empty() { Verdict::Noted } else { Verdict::Due };
             on!(conn, |c| diesel::update(deliveries::table.filter(deliveries::id.eq(id)))
                 .set((deliveries::replayed_at.eq(columns::millis(now)), deliveries::verdict.eq(verdict.as_str())))
                 .execute(c))?;
-            spread(conn, id, touches, &places, request, now)?;
+            spread(conn, &[Spread { id, touches, places: &places, request, now }])?;
             Ok(TakenIn { id, again: false, verdict, routes: places.into_keys().collect() })
         })
     }
@@ -141,38 +177,47 @@ impl Store {
 /// The items of each route that a delivery makes due.
 type Places = BTreeMap<RouteName, BTreeSet<ItemKey>>;
 
-/// Finds the route of each item: that of its link, else those that may hold it.
-fn place(conn: &mut Conn<'_>, touches: &Touches) -> Result<Places, Fault> {
-    let known = our_name(conn, touches)?;
-    let mut places = Places::new();
-    for (item, candidates) in &touches.items {
-        let item = match (item, &known) {
-            (ItemKey::Issue(issue), Some((name, ours))) if issue.repo == *name => {
-                ItemKey::Issue(IssueRef { repo: ours.clone(), number: issue.number })
-            }
-            (other, _) => other.clone(),
-        };
-        let linked = pairs::live_link(conn, &item)?.map(|link| link.route);
-        let routes = linked.as_ref().map_or(candidates.as_slice(), std::slice::from_ref);
-        for route in routes {
-            places.entry(route.clone()).or_default().insert(item.clone());
+/// Finds for each delivery the route of each item: that of its link, else those that may hold it.
+fn place(conn: &mut Conn<'_>, touches: &[&Touches]) -> Result<Vec<Places>, Fault> {
+    let mut names: BTreeMap<i64, Option<RepoName>> = BTreeMap::new();
+    for (repo_id, _) in touches.iter().filter_map(|touches| touches.repository.as_ref()) {
+        if !names.contains_key(repo_id) {
+            names.insert(*repo_id, known_name(conn, *repo_id)?);
         }
     }
-    Ok(places)
+    let ours = |touches: &Touches, item: &ItemKey| match (item, &touches.repository) {
+        (ItemKey::Issue(issue), Some((repo_id, name))) if issue.repo == *name => {
+            let repo = names.get(repo_id).cloned().flatten().unwrap_or_else(|| name.clone());
+            ItemKey::Issue(IssueRef { repo, number: issue.number })
+        }
+        (other, _) => other.clone(),
+    };
+    let items = touches.iter().flat_map(|touches| touches.items.iter().map(|(item, _)| ours(touches, item)));
+    let items: BTreeSet<ItemKey> = items.collect();
+    let linked = pairs::live_routes(conn, &items.into_iter().collect::<Vec<_>>())?;
+    let place = |touches: &&Touches| {
+        let mut places = Places::new();
+        for (item, candidates) in &touches.items {
+            let item = ours(touches, item);
+            let routes = linked.get(&columns::key(&item)).map_or(candidates.as_slice(), std::slice::from_ref);
+            for route in routes {
+                places.entry(route.clone()).or_default().insert(item.clone());
+            }
+        }
+        places
+    };
+    Ok(touches.iter().map(place).collect())
 }
 
-/// The name a repository has now and the one our links know, if they differ.
-fn our_name(conn: &mut Conn<'_>, touches: &Touches) -> Result<Option<(RepoName, RepoName)>, Fault> {
-    let Some((repo_id, name)) = &touches.repository else { return Ok(None) };
+/// The name by which our links know a repository.
+fn known_name(conn: &mut Conn<'_>, repo_id: i64) -> Result<Option<RepoName>, Fault> {
     let known: Option<String> = on!(conn, |c| links::table
         .select(links::repo)
-        .filter(links::repo_id.eq(*repo_id))
+        .filter(links::repo_id.eq(repo_id))
         .filter(links::status.ne(LinkStatus::Retired.as_str()))
         .first(c)
         .optional())?;
-    let known: Option<RepoName> =
-        known.map(|known| columns::parse(format_args!("the name of repository {repo_id}"), &known)).transpose()?;
-    Ok(known.filter(|known| known != name).map(|known| (name.clone(), known)))
+    known.map(|known| columns::parse(format_args!("the name of repository {repo_id}"), &known)).transpose()
 }
 
 /// Waits for whoever records on these routes, in one order everywhere, so that two never lock rows crosswise.
@@ -183,34 +228,82 @@ fn queue_all<'a>(conn: &mut Conn<'_>, routes: impl Iterator<Item = &'a RouteName
     Ok(())
 }
 
-fn keep(conn: &mut Conn<'_>, new: &NewDelivery, places: &Places, now: Timestamp) -> Result<TakenIn, Fault> {
-    let verdict = match (new.garbled, places.is_empty()) {
+/// Keeps the deliveries that are not kept yet, and counts those that are.
+fn keep(conn: &mut Conn<'_>, came: &[Came<'_>], placed: &[Places]) -> Result<Vec<TakenIn>, Fault> {
+    // By key, of one and the same the first: the others have come again.
+    let mut rows: BTreeMap<(&str, String), DeliveryInsert<'_>> = BTreeMap::new();
+    let mut names = Vec::with_capacity(came.len());
+    for ((new, now), places) in came.iter().zip(placed) {
+        let name = (new.side.service(), columns::clean(&new.key));
+        names.push(name.clone());
+        if rows.contains_key(&name) {
+            continue;
+        }
+        let row = DeliveryInsert {
+            provider: name.0,
+            key: name.1.clone(),
+            hook: new.hook,
+            event: columns::clean(&new.event),
+            origin: new.origin.as_str(),
+            verdict: verdict(new, places).as_str(),
+            note: new.note.as_deref().map(columns::clean),
+            request: columns::clean(&new.request),
+            received_at: columns::millis(*now),
+            headers: columns::to_json("headers", &new.headers)?,
+            body: &new.body,
+        };
+        rows.insert(name, row);
+    }
+    let mut made: BTreeMap<(&str, String), i64> = BTreeMap::new();
+    for (name, row) in rows {
+        let id: Option<i64> = on!(conn, |c| diesel::insert_into(deliveries::table)
+            .values(&row)
+            .on_conflict((deliveries::provider, deliveries::key))
+            .do_nothing()
+            .returning(deliveries::id)
+            .get_result(c)
+            .optional())?;
+        made.extend(id.map(|id| (name, id)));
+    }
+    let mut taken = Vec::with_capacity(came.len());
+    for (((new, _), places), name) in came.iter().zip(placed).zip(names) {
+        taken.push(match made.remove(&name) {
+            Some(id) => {
+                let routes = places.keys().cloned().collect();
+                TakenIn { id, again: false, verdict: verdict(new, places), routes }
+            }
+            None => count(conn, &name)?,
+        });
+    }
+    Ok(taken)
+}
+
+/// What a delivery comes to that makes these items due.
+fn verdict(new: &NewDelivery, places: &Places) -> Verdict {
+    match (new.garbled, places.is_empty()) {
         (true, _) => Verdict::Garbled,
         (false, true) => Verdict::Noted,
         (false, false) => Verdict::Due,
-    };
-    let row = DeliveryInsert {
-        provider: new.side.service(),
-        key: columns::clean(&new.key),
-        hook: new.hook,
-        event: columns::clean(&new.event),
-        origin: new.origin.as_str(),
-        verdict: verdict.as_str(),
-        note: new.note.as_deref().map(columns::clean),
-        request: columns::clean(&new.request),
-        received_at: columns::millis(now),
-        headers: columns::to_json("headers", &new.headers)?,
-        body: &new.body,
-    };
-    let made: Option<i64> = on!(conn, |c| diesel::insert_into(deliveries::table)
-        .values(&row)
-        .on_conflict((deliveries::provider, deliveries::key))
-        .do_nothing()
-        .returning(deliveries::id)
-        .get_result(c)
-        .optional())?;
+    }
+}
+
+/// Counts a delivery that has come again.
+fn count(conn: &mut Conn<'_>, (provider, key): &(&str, String)) -> Result<TakenIn, Fault> {
+    let kept = deliveries::table.filter(deliveries::provider.eq(*provider)).filter(deliveries::key.eq(key));
+    let (id, verdict): (i64, String) = on!(conn, |c| diesel::update(kept)
+        .set(deliveries::repeats.eq(deliveries::repeats + 1))
+        .returning((deliveries::id, deliveries::verdict))
+        .get_result(c))?;
+    let verdict = columns::one_of(format_args!("delivery {id}"), Verdict::ALL, Verdict::as_str, &verdict)?;
+    Ok(TakenIn { id, again: true, verdict, routes: Vec::new() })
+}
+
+/// Notes at the hooks that they were heard.
+fn hear(conn: &mut Conn<'_>, came: &[Came<'_>]) -> Result<(), Fault> {
     // What we fetched says nothing about whether the hook reaches us.
-    if let Some(hook) = new.hook.filter(|_| new.origin == Origin::Sent) {
+    let sent = came.iter().filter(|(new, _)| new.origin == Origin::Sent);
+    let heard: BTreeMap<i64, Timestamp> = sent.filter_map(|(new, now)| Some((new.hook?, *now))).collect();
+    for (hook, now) in heard {
         let stale = columns::millis(earlier(now, HEARD_EVERY));
         on!(conn, |c| diesel::update(
             hooks::table.filter(hooks::id.eq(hook)).filter(hooks::heard_at.is_null().or(hooks::heard_at.lt(stale)))
@@ -218,51 +311,51 @@ fn keep(conn: &mut Conn<'_>, new: &NewDelivery, places: &Places, now: Timestamp)
         .set(hooks::heard_at.eq(columns::millis(now)))
         .execute(c))?;
     }
-    let Some(id) = made else {
-        let kept = deliveries::table.filter(deliveries::provider.eq(row.provider)).filter(deliveries::key.eq(&row.key));
-        let (id, verdict): (i64, String) = on!(conn, |c| diesel::update(kept)
-            .set(deliveries::repeats.eq(deliveries::repeats + 1))
-            .returning((deliveries::id, deliveries::verdict))
-            .get_result(c))?;
-        let verdict = columns::one_of(format_args!("delivery {id}"), Verdict::ALL, Verdict::as_str, &verdict)?;
-        return Ok(TakenIn { id, again: true, verdict, routes: Vec::new() });
-    };
-    spread(conn, id, &new.touches, places, &new.request, now)?;
-    Ok(TakenIn { id, again: false, verdict, routes: places.keys().cloned().collect() })
+    Ok(())
 }
 
-/// Makes the items due and keeps that this delivery touched them, and what tasks are told.
-fn spread(
-    conn: &mut Conn<'_>,
+/// A kept delivery and what it makes due.
+struct Spread<'a> {
     id: i64,
-    touches: &Touches,
-    places: &Places,
-    request: &str,
+    touches: &'a Touches,
+    places: &'a Places,
+    request: &'a str,
     now: Timestamp,
-) -> Result<(), Fault> {
-    for (route, items) in places {
-        let due = |item: &ItemKey| NewDue {
-            item: item.clone(),
-            reason: touches.reason.clone(),
-            not_before: now,
-            attempts: 0,
-            last_error: None,
-            parked: false,
-        };
-        let due: Vec<NewDue> = items.iter().map(due).collect();
-        dues::add(conn, route, &due, &BTreeMap::new(), Some(Rung { request: Some(request) }), now)?;
-        let rows: Vec<TouchedInsert<'_>> = items
-            .iter()
-            .map(|item| TouchedInsert {
-                delivery: id,
-                route: route.as_str(),
-                item: item.to_string(),
-                item_key: columns::key(item),
-            })
-            .collect();
-        for rows in rows.chunks(500) {
-            on!(conn, |c| diesel::insert_into(touched::table).values(rows).on_conflict_do_nothing().execute(c))?;
+}
+
+/// Makes the items due and keeps which delivery touched them, and what tasks are told.
+fn spread(conn: &mut Conn<'_>, all: &[Spread<'_>]) -> Result<(), Fault> {
+    let mut rung: BTreeMap<&RouteName, Vec<Rung<'_>>> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for Spread { id, touches, places, request, now } in all {
+        for (route, items) in *places {
+            for item in items {
+                let due = NewDue {
+                    item: item.clone(),
+                    reason: touches.reason.clone(),
+                    not_before: *now,
+                    attempts: 0,
+                    last_error: None,
+                    parked: false,
+                };
+                rung.entry(route).or_default().push(Rung { due, request: Some(request), now: *now });
+                rows.push(TouchedInsert {
+                    delivery: *id,
+                    route: route.as_str(),
+                    item: item.to_string(),
+                    item_key: columns::key(item),
+                });
+            }
         }
     }
-    notices::announce(conn, &touches.notices, now)
+    for (route, rung) in rung {
+        dues::make_rung(conn, route, &rung)?;
+    }
+    for rows in rows.chunks(500) {
+        on!(conn, |c| diesel::insert_into(touched::table).values(rows).on_conflict_do_nothing().execute(c))?;
+    }
+    for Spread { touches, now, .. } in all {
+        notices::announce(conn, &touches.notices, *now)?;
+    }
+    Ok(())
 }
