@@ -80,7 +80,7 @@ fn each_further_delivery_of_a_transaction_costs_one_statement() {
             lock(&heard).push(query.to_string());
         }
     });
-    let mut cost = |count: u64| {
+    let cost = |count: u64| {
         let new = |number: u64| {
             let item = format!("github:acme/app#{number}").parse().expect("a key");
             delivery(&format!("{count}-{number}"), &[item])

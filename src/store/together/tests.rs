@@ -45,12 +45,15 @@ fn until(what: &str, done: impl Fn() -> bool) {
     panic!("{what} did not come");
 }
 
+/// Somebody at work, and what he answers in the end.
+type Answering<'scope> = ScopedJoinHandle<'scope, Result<u64, String>>;
+
 /// Keeps one at work, with number 0, until the sender says how it ends; then it does its work.
 fn hold<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     numbers: &'scope Numbers,
     journal: &'scope Journal,
-) -> (Sender<Result<(), StoreError>>, ScopedJoinHandle<'scope, Result<u64, String>>) {
+) -> (Sender<Result<(), StoreError>>, Answering<'scope>) {
     let (release, held): (_, Receiver<Result<(), StoreError>>) = channel();
     let held = Mutex::new(held);
     let at_it = scope.spawn(move || {
@@ -70,7 +73,7 @@ fn queue<'scope>(
     numbers: &'scope Numbers,
     journal: &'scope Journal,
     works: &[u64],
-) -> Vec<(u64, ScopedJoinHandle<'scope, Result<u64, String>>)> {
+) -> Vec<(u64, Answering<'scope>)> {
     let before = lock(&numbers.line).waiting.len();
     let threads: Vec<_> = works.iter().map(|&work| (work, scope.spawn(move || run(numbers, journal, work)))).collect();
     until("their waiting", || lock(&numbers.line).waiting.len() == before + works.len());
