@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::Subject;
 use super::decide::SILENCE_MAX;
-use super::{FAILED, Subject};
+use super::list::FAILED;
 use crate::clock::{Timestamp, earlier};
 use crate::model::Side;
 use crate::store::{HookRow, HookState};
