@@ -9,6 +9,8 @@ mod carry;
 mod decide;
 mod list;
 mod lost;
+#[cfg(test)]
+mod samples;
 mod standing;
 mod trouble;
 
