@@ -49,7 +49,7 @@ use crate::model::{
 use crate::provider::{Cursor, Requests};
 
 use backend::Backend;
-pub use calls::{Begun, Call, NewCall};
+pub use calls::{Begun, NewCall};
 pub use deliveries::{
     Delivery, DeliveryCounts, DeliveryFilter, NewDelivery, Origin, TakenIn, Touched, Touches, Verdict,
 };
