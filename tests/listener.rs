@@ -426,8 +426,8 @@ fn when_no_worker_is_free_in_time_the_answer_is_503() {
         .collect();
     wait_for(|| service.waiting.load(Ordering::Relaxed) == 3);
     // Three are at work, 32 wait for their time, the rest is told at once.
-    wait_for(|| listener.stats().refused(Refusal::Busy) >= 5);
-    wait_for(|| listener.stats().refused(Refusal::Busy) == 37);
+    wait_for(|| listener.stats().refused(Refusal::Overloaded) >= 5);
+    wait_for(|| listener.stats().refused(Refusal::Overloaded) == 37);
     service.open();
     let statuses: Vec<u16> = slow.iter_mut().map(|client| client.reply().status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 3);
