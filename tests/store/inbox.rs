@@ -320,6 +320,10 @@ on_both! {
                     let other = delivery(&format!("{worker}-{round}-b"), &items[..3]);
                     let pair = if rng.bool() { [new, other] } else { [other, new] };
                     store.take_in(&pair, at(1)).unwrap_or_else(|error| panic!("worker {worker}: {error}"));
+                    // What touches nothing waits in no route's line, and comes again to every worker.
+                    let mut again: Vec<_> = (0..5).map(|number| delivery(&format!("again-{number}"), &[])).collect();
+                    rng.shuffle(&mut again);
+                    store.take_in(&again, at(1)).unwrap_or_else(|error| panic!("worker {worker}: {error}"));
                 }
             }));
         }
@@ -344,7 +348,7 @@ on_both! {
         for thread in threads {
             thread.join().expect("no panic");
         }
-        assert_eq!(rows(&store), usize::try_from(4 * ROUNDS * 2).expect("small"));
+        assert_eq!(rows(&store), usize::try_from(4 * ROUNDS * 2 + 5).expect("small"));
         assert!(matches!(store.verify_history().expect("answers"), evenkeel::store::Verified::Whole { .. }));
     }
 

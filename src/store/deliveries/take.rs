@@ -228,68 +228,49 @@ fn queue_all<'a>(conn: &mut Conn<'_>, routes: impl Iterator<Item = &'a RouteName
     Ok(())
 }
 
-/// Keeps the deliveries that are not kept yet, and counts those that are.
+/// Keeps the deliveries that are not kept yet, and counts those that are: in the order of their keys, of the same the
+/// first that came.
 fn keep(conn: &mut Conn<'_>, came: &[Came<'_>], placed: &[Places]) -> Result<Vec<TakenIn>, Fault> {
-    // By key, of one and the same the first: the others have come again.
-    let mut rows: BTreeMap<(&str, String), DeliveryInsert<'_>> = BTreeMap::new();
-    let mut names = Vec::with_capacity(came.len());
-    for ((new, now), places) in came.iter().zip(placed) {
-        let name = (new.side.service(), columns::clean(&new.key));
-        names.push(name.clone());
-        if rows.contains_key(&name) {
-            continue;
-        }
-        let row = DeliveryInsert {
-            provider: name.0,
-            key: name.1.clone(),
-            hook: new.hook,
-            event: columns::clean(&new.event),
-            origin: new.origin.as_str(),
-            verdict: verdict(new, places).as_str(),
-            note: new.note.as_deref().map(columns::clean),
-            request: columns::clean(&new.request),
-            received_at: columns::millis(*now),
-            headers: columns::to_json("headers", &new.headers)?,
-            body: &new.body,
-        };
-        rows.insert(name, row);
+    let mut sorted: Vec<_> = came.iter().zip(placed).enumerate().collect();
+    sorted.sort_by_key(|(_, ((new, _), _))| (new.side.service(), columns::clean(&new.key)));
+    let mut taken = Vec::with_capacity(sorted.len());
+    for (number, (came, places)) in sorted {
+        taken.push((number, keep_one(conn, *came, places)?));
     }
-    let mut made: BTreeMap<(&str, String), i64> = BTreeMap::new();
-    for (name, row) in rows {
-        let id: Option<i64> = on!(conn, |c| diesel::insert_into(deliveries::table)
-            .values(&row)
-            .on_conflict((deliveries::provider, deliveries::key))
-            .do_nothing()
-            .returning(deliveries::id)
-            .get_result(c)
-            .optional())?;
-        made.extend(id.map(|id| (name, id)));
-    }
-    let mut taken = Vec::with_capacity(came.len());
-    for (((new, _), places), name) in came.iter().zip(placed).zip(names) {
-        taken.push(match made.remove(&name) {
-            Some(id) => {
-                let routes = places.keys().cloned().collect();
-                TakenIn { id, again: false, verdict: verdict(new, places), routes }
-            }
-            None => count(conn, &name)?,
-        });
-    }
-    Ok(taken)
+    taken.sort_unstable_by_key(|(number, _)| *number);
+    Ok(taken.into_iter().map(|(_, taken)| taken).collect())
 }
 
-/// What a delivery comes to that makes these items due.
-fn verdict(new: &NewDelivery, places: &Places) -> Verdict {
-    match (new.garbled, places.is_empty()) {
+fn keep_one(conn: &mut Conn<'_>, (new, now): Came<'_>, places: &Places) -> Result<TakenIn, Fault> {
+    let verdict = match (new.garbled, places.is_empty()) {
         (true, _) => Verdict::Garbled,
         (false, true) => Verdict::Noted,
         (false, false) => Verdict::Due,
+    };
+    let row = DeliveryInsert {
+        provider: new.side.service(),
+        key: columns::clean(&new.key),
+        hook: new.hook,
+        event: columns::clean(&new.event),
+        origin: new.origin.as_str(),
+        verdict: verdict.as_str(),
+        note: new.note.as_deref().map(columns::clean),
+        request: columns::clean(&new.request),
+        received_at: columns::millis(now),
+        headers: columns::to_json("headers", &new.headers)?,
+        body: &new.body,
+    };
+    let made: Option<i64> = on!(conn, |c| diesel::insert_into(deliveries::table)
+        .values(&row)
+        .on_conflict((deliveries::provider, deliveries::key))
+        .do_nothing()
+        .returning(deliveries::id)
+        .get_result(c)
+        .optional())?;
+    if let Some(id) = made {
+        return Ok(TakenIn { id, again: false, verdict, routes: places.keys().cloned().collect() });
     }
-}
-
-/// Counts a delivery that has come again.
-fn count(conn: &mut Conn<'_>, (provider, key): &(&str, String)) -> Result<TakenIn, Fault> {
-    let kept = deliveries::table.filter(deliveries::provider.eq(*provider)).filter(deliveries::key.eq(key));
+    let kept = deliveries::table.filter(deliveries::provider.eq(row.provider)).filter(deliveries::key.eq(&row.key));
     let (id, verdict): (i64, String) = on!(conn, |c| diesel::update(kept)
         .set(deliveries::repeats.eq(deliveries::repeats + 1))
         .returning((deliveries::id, deliveries::verdict))
