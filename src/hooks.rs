@@ -1,12 +1,18 @@
 //! Looks after the hooks: exactly one live hook for each project and repository, made, mended, replaced, removed, and
 //! what GitHub failed to hand over fetched.
 //!
-//! What is to be done is decided in `decide`; here it is carried out. A hook is announced in our database before its
+//! What is to be done is decided in `decide` and carried out in `carry`. A hook is announced in our database before its
 //! service is asked for it, so that the handshake can be told from a stranger's and a lost answer is made up for; one
 //! that takes another's place stands before the other goes.
 
+mod carry;
 mod decide;
+mod list;
+mod lost;
+#[cfg(test)]
+mod samples;
 mod standing;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,36 +20,21 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use self::decide::{Decision, Known, LEAVING, decide};
+use self::decide::Known;
+pub use self::list::Listed;
 pub use self::standing::{Standing, standing};
-use crate::clock::{Timestamp, earlier, later};
+use self::trouble::Trouble;
+pub use self::trouble::right_needed;
+use crate::clock::{Timestamp, earlier};
 use crate::config::{Config, Route, Secret};
-use crate::inbox::{self, Taken, digest};
 use crate::model::{RouteName, Side};
 use crate::provider::asana::AsanaHooks;
 use crate::provider::github::GithubHooks;
 use crate::provider::heard::Whole;
 use crate::provider::hooks::{Hook, Hooks};
-use crate::provider::{ProviderError, hooks::CreatedHook};
-use crate::seal::{NoChance, Seal, nonce, token};
-use crate::store::{HookChange, HookRow, HookState, Lease, NewHook, Store, StoreError};
+use crate::seal::Seal;
+use crate::store::{HookChange, HookRow, HookState, Lease, Store, StoreError};
 use crate::workshop::{Haste, Unequipped, Workshop};
-
-/// How long a creation may take, the handshake within it: longer than any call.
-const PENDING: Duration = Duration::from_secs(660);
-
-/// How far back lost deliveries are looked for before the last time they were: the log of a delivery appears when it
-/// has failed, up to ten seconds after it began, and clocks differ.
-const OVERLAP: Duration = Duration::from_secs(900);
-
-/// How long both secrets are good when it is not known whether a new one arrived: until the next rotation.
-const UNSETTLED: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
-
-/// GitHub keeps the log of its deliveries for three days.
-const LOG_KEPT: Duration = Duration::from_secs(3 * 24 * 3_600);
-
-/// Deliveries fetched for one hook in one go; the rest follows the next time.
-const FETCHED_MAX: usize = 200;
 
 /// The lease under which hooks are looked after, so that several replicas never make two. A route of that name would
 /// wait its turn, no more.
@@ -93,28 +84,6 @@ pub struct Report {
     pub wake: Vec<(RouteName, Option<Whole>)>,
 }
 
-/// A hook as an operator sees it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Listed {
-    /// `asana` or `github`.
-    pub provider: &'static str,
-    /// The project's gid, or the repository.
-    pub resource: String,
-    /// The service's id.
-    pub id: Option<String>,
-    /// Where it sends to, without its token.
-    pub target: String,
-    /// `live`, `pending`, `leaving`; `stranger`: it sends here, but is not known here; `gone`: known, but not there;
-    /// `none`: there is none; `unknown`: the service did not say.
-    pub state: &'static str,
-    /// Whether the service has it switched on.
-    pub active: Option<bool>,
-    /// When a verified delivery of it last came.
-    pub heard_at: Option<Timestamp>,
-    /// What is wrong, if something is.
-    pub trouble: Option<String>,
-}
-
 /// Why hooks could not be looked after at all.
 #[derive(Debug)]
 pub enum HooksError {
@@ -150,76 +119,6 @@ impl From<StoreError> for HooksError {
 impl From<Unequipped> for HooksError {
     fn from(error: Unequipped) -> Self {
         Self::Unequipped(error)
-    }
-}
-
-/// Why one subject's hooks could not be put right; the others go on.
-#[derive(Debug)]
-enum Trouble {
-    Provider(ProviderError),
-    /// A hook could not be made.
-    Unmade(ProviderError),
-    Store(StoreError),
-    Said(String),
-}
-
-impl Trouble {
-    /// What to do about it.
-    fn hint(&self, side: Side, public_url: Option<&str>) -> Option<String> {
-        match (self, public_url) {
-            (Self::Provider(ProviderError::Denied { .. }) | Self::Unmade(ProviderError::Denied { .. }), _) => {
-                Some(right_needed(side).to_owned())
-            }
-            (
-                Self::Unmade(
-                    ProviderError::Refused { .. } | ProviderError::Unreachable { .. } | ProviderError::Garbled { .. },
-                ),
-                Some(public_url),
-            ) => Some(format!(
-                "is `evenkeel run` at work, and does public_url reach it from outside? curl -i {public_url}/health \
-                 must answer 200"
-            )),
-            _ => None,
-        }
-    }
-}
-
-/// The right that a token needs to look after hooks.
-pub const fn right_needed(side: Side) -> &'static str {
-    match side {
-        Side::Tracker => "the token's user must be a member of the project",
-        Side::Forge => {
-            "a fine-grained token needs the repository permission \"Webhooks: read and write\", a classic one the scope \
-             admin:repo_hook, and its user must administrate the repository"
-        }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Provider(error) | Self::Unmade(error) => error.fmt(out),
-            Self::Store(error) => error.fmt(out),
-            Self::Said(what) => out.write_str(what),
-        }
-    }
-}
-
-impl From<ProviderError> for Trouble {
-    fn from(error: ProviderError) -> Self {
-        Self::Provider(error)
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<NoChance> for Trouble {
-    fn from(error: NoChance) -> Self {
-        Self::Said(error.to_string())
     }
 }
 
@@ -295,83 +194,6 @@ impl<'a> Keeper<'a> {
         })
     }
 
-    /// The hooks of the subjects, as both sides know them. Writes nothing.
-    ///
-    /// # Errors
-    /// When the database fails; a service that does not answer is told in the list.
-    pub fn list(&self, subjects: &[Subject]) -> Result<Vec<Listed>, HooksError> {
-        let mut listed = Vec::new();
-        for subject in subjects {
-            let rows = self.rows(subject)?;
-            let api = self.api(subject)?;
-            let (remote, unknown) = match api.list() {
-                Ok(remote) => (remote, None),
-                Err(error) => (Vec::new(), Some(error.to_string())),
-            };
-            for row in &rows {
-                let hook = remote.iter().find(|hook| row.remote.as_deref() == Some(&hook.id));
-                let state = match (hook, &unknown, row.state) {
-                    (None, None, HookState::Live) => "gone",
-                    (.., state) => state.as_str(),
-                };
-                listed.push(Listed {
-                    provider: subject.side.service(),
-                    resource: subject.resource.clone(),
-                    id: row.remote.clone(),
-                    target: row.target.clone(),
-                    state,
-                    active: hook.map(|hook| hook.active),
-                    heard_at: row.heard_at,
-                    trouble: unknown.clone().or_else(|| {
-                        // What the service says now is newer than what was found when it was last asked.
-                        let kept = row.trouble.clone().filter(|said| hook.is_none() || !said.starts_with(FAILED));
-                        kept.or(hook.and_then(failing))
-                    }),
-                });
-            }
-            let strangers = remote.iter().filter(|hook| {
-                self.is_ours(subject.side, hook) && !rows.iter().any(|row| row.remote.as_deref() == Some(&hook.id))
-            });
-            for hook in strangers {
-                listed.push(Listed {
-                    provider: subject.side.service(),
-                    resource: subject.resource.clone(),
-                    id: Some(hook.id.clone()),
-                    target: hook.shown_target(),
-                    state: "stranger",
-                    active: Some(hook.active),
-                    heard_at: None,
-                    trouble: Some("it sends here, but its secret is not known; `evenkeel webhooks ensure`".to_owned()),
-                });
-            }
-            let none =
-                !listed.iter().any(|one| one.resource == subject.resource && one.provider == subject.side.service());
-            let none = none && (unknown.is_some() || self.public_url.is_some());
-            if none {
-                listed.push(Listed {
-                    provider: subject.side.service(),
-                    resource: subject.resource.clone(),
-                    id: None,
-                    target: String::new(),
-                    state: if unknown.is_some() { "unknown" } else { "none" },
-                    active: None,
-                    heard_at: None,
-                    trouble: Some(unknown.unwrap_or_else(|| "there is none; `evenkeel webhooks ensure`".to_owned())),
-                });
-            }
-        }
-        Ok(listed)
-    }
-
-    /// Whether the token may look after the hooks of a subject: how many are there, and how many of them send here.
-    ///
-    /// # Errors
-    /// [`Unequipped`] when no connection can be made, inside it why the service did not show them.
-    pub fn look(&self, subject: &Subject) -> Result<Result<(usize, usize), ProviderError>, Unequipped> {
-        let found = self.api(subject)?.list();
-        Ok(found.map(|hooks| (hooks.len(), hooks.iter().filter(|hook| self.is_ours(subject.side, hook)).count())))
-    }
-
     /// Does `work` for each subject, one replica at a time.
     fn led(
         &self,
@@ -436,267 +258,6 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// Carries out what [`decide`] says; `anew` makes another hook in any case.
-    fn put_right(&self, lease: &Lease, subject: &Subject, report: &mut Report, anew: bool) -> Result<(), Trouble> {
-        let api = self.api(subject)?;
-        let remote = api.list()?;
-        let known: Vec<Known> = self.rows(subject)?.into_iter().map(|row| self.known(row)).collect();
-        let by_config = self.config_secret(subject.side).is_some();
-        let prefix = self.prefix(subject.side)?;
-        let now = self.works.clock.now();
-        let hash = |target: &str| Some(digest(target.strip_prefix(&prefix)?.strip_prefix('/')?.as_bytes()));
-        let mut decision = decide(subject.side, &known, &remote, &prefix, by_config, hash, now);
-        if anew && let Some((row, hook)) = decision.keep.take() {
-            decision.make = Some("it is replaced");
-            decision.retire.push(row);
-            decision.remove.push((hook, "another took its place"));
-        }
-        let kept_hook = decision.keep.as_ref().and_then(|(_, id)| remote.iter().find(|hook| hook.id == *id));
-        let trouble = kept_hook.and_then(failing);
-        let kept = decision.keep.clone();
-        if let Some(until) = decision.waits {
-            report.failed = true;
-            report.trouble = Some(format!(
-                "a hook was asked for and there was no answer; another is made if none has come by {until:.0}"
-            ));
-        }
-        let outcome = self.carry_out(subject, &*api, decision, report);
-        let lost = match (&outcome, &kept, subject.side) {
-            (Ok(()), Some((row, id)), Side::Forge) => {
-                if trouble.is_some()
-                    && let Err(error) = api.ping(id)
-                {
-                    log::debug!("hook {id}: {error}");
-                }
-                self.fetch_lost(lease, *row, id, &*api, report)
-            }
-            _ => Ok(()),
-        };
-        if let Some((row, _)) = &kept {
-            // Only then: what was not fetched is looked for again from where it was left.
-            if outcome.is_ok() && lost.is_ok() {
-                let checked = Some((now, trouble.clone()));
-                self.works.store.change_hook(*row, &HookChange { checked, ..HookChange::default() })?;
-            }
-        }
-        report.trouble = trouble.or(report.trouble.take());
-        outcome.and(lost)
-    }
-
-    fn carry_out(
-        &self,
-        subject: &Subject,
-        api: &dyn Hooks,
-        decision: Decision,
-        report: &mut Report,
-    ) -> Result<(), Trouble> {
-        let store = &self.works.store;
-        let Decision { keep: _, waits: _, adopt, set_wanted, resign, make, retire, remove, forget } = decision;
-        if let Some((row, id)) = adopt {
-            let change = HookChange { remote: Some(id.clone()), state: Some(HookState::Live), ..HookChange::default() };
-            store.change_hook(row, &change)?;
-            report.done.push(format!("hook {id} stands, though its creation had no answer"));
-        }
-        if let Some(id) = set_wanted {
-            api.set_wanted(&id)?;
-            report.done.push(format!("hook {id} sends what is wanted again"));
-        }
-        if let Some(id) = resign {
-            self.sign(subject, api, &id)?;
-            report.done.push(format!("hook {id} signs with a secret that is known here"));
-        }
-        if let Some(why) = make {
-            let made = self.make(subject, api)?;
-            report.done.push(format!("made hook {made} ({why})"));
-        }
-        for row in retire {
-            let checked = Some((self.works.clock.now(), None));
-            store
-                .change_hook(row, &HookChange { state: Some(HookState::Leaving), checked, ..HookChange::default() })?;
-        }
-        for (id, why) in remove {
-            api.remove(&id)?;
-            report.done.push(format!("removed hook {id} ({why})"));
-        }
-        for row in forget {
-            store.forget_hook(row)?;
-        }
-        Ok(())
-    }
-
-    /// Makes a hook: announced, made, and on Asana compared with what the handshake brought.
-    fn make(&self, subject: &Subject, api: &dyn Hooks) -> Result<String, Trouble> {
-        let store = &self.works.store;
-        let now = self.works.clock.now();
-        let name = token()?;
-        let token_hash = digest(name.reveal().as_bytes());
-        let prefix = self.prefix(subject.side)?;
-        let config = self.config_secret(subject.side);
-        let chosen = match (subject.side, config) {
-            (Side::Tracker, _) => None,
-            (Side::Forge, Some(secret)) => Some(secret.clone()),
-            (Side::Forge, None) => Some(token()?),
-        };
-        let target = if config.is_some() { prefix.clone() } else { format!("{prefix}/{}", name.reveal()) };
-        let seal = self.seal_for(subject.side)?;
-        let sealed = match (&chosen, seal) {
-            (Some(secret), Some(seal)) if config.is_none() => Some(seal.seal(secret, &token_hash, nonce()?)),
-            _ => None,
-        };
-        let new = NewHook {
-            side: subject.side,
-            resource: subject.resource.clone(),
-            token_hash: token_hash.clone(),
-            target: prefix,
-            secret: sealed,
-            pending_until: later(now, PENDING),
-        };
-        let row = store.announce_hook(&new, now)?;
-        let CreatedHook { hook, secret } = match api.create(&target, chosen.as_ref()) {
-            Ok(created) => created,
-            Err(error) => {
-                if !error.maybe_done() {
-                    store.forget_hook(row)?;
-                }
-                return Err(Trouble::Unmade(error));
-            }
-        };
-        if subject.side == Side::Tracker {
-            let kept = store.hook_by_token(&token_hash)?.and_then(|row| row.secret);
-            let opened = match (seal, kept) {
-                (Some(seal), Some(kept)) => seal.open(&kept, &token_hash).ok(),
-                _ => None,
-            };
-            if secret.is_some() && opened != secret {
-                api.remove(&hook.id)?;
-                store.forget_hook(row)?;
-                return Err(Trouble::Said(
-                    "somebody else answered Asana's handshake, or answered it with another secret; the hook was removed. \
-                     Does public_url lead to this service, and do all replicas share its database?"
-                        .to_owned(),
-                ));
-            }
-        }
-        let change =
-            HookChange { remote: Some(hook.id.clone()), state: Some(HookState::Live), ..HookChange::default() };
-        store.change_hook(row, &change)?;
-        Ok(hook.id)
-    }
-
-    /// Gives a GitHub hook of ours, known here or not, a secret that is known here.
-    fn sign(&self, subject: &Subject, api: &dyn Hooks, id: &str) -> Result<(), Trouble> {
-        let store = &self.works.store;
-        let row = store.hook_by_remote(subject.side, id)?;
-        let secret = match self.config_secret(subject.side) {
-            Some(secret) => secret.clone(),
-            None => match row.as_ref().and_then(|row| self.opened(row)) {
-                Some(secret) => secret,
-                None => return Err(Trouble::Said(format!("the secret of hook {id} is not known; rotate it"))),
-            },
-        };
-        // First: a row says that the hook is good.
-        api.set_secret(id, &secret)?;
-        if row.is_none() {
-            let now = self.works.clock.now();
-            let new = NewHook {
-                side: subject.side,
-                resource: subject.resource.clone(),
-                token_hash: digest(token()?.reveal().as_bytes()),
-                target: self.prefix(subject.side)?,
-                secret: None,
-                pending_until: now,
-            };
-            let row = store.announce_hook(&new, now)?;
-            let change =
-                HookChange { remote: Some(id.to_owned()), state: Some(HookState::Live), ..HookChange::default() };
-            store.change_hook(row, &change)?;
-        }
-        Ok(())
-    }
-
-    /// A new secret for a GitHub hook. Both are good before the service knows the new one, and for a while after.
-    fn change_secret(&self, subject: &Subject, report: &mut Report) -> Result<(), Trouble> {
-        let store = &self.works.store;
-        let api = self.api(subject)?;
-        for row in self.rows(subject)?.into_iter().filter(|row| row.state == HookState::Live) {
-            let Some(id) = row.remote.clone() else { continue };
-            if let Some(secret) = self.config_secret(subject.side) {
-                api.set_secret(&id, secret)?;
-                report.done.push(format!("hook {id} signs with the secret of the configuration"));
-                continue;
-            }
-            let Some(seal) = self.seal_for(subject.side)? else { continue };
-            let (fresh, now) = (token()?, self.works.clock.now());
-            let sealed = seal.seal(&fresh, &row.token_hash, nonce()?);
-            let both = |now_good: String, until| HookChange {
-                secret: Some(now_good),
-                former: row.secret.clone().map(|before| (before, until)),
-                ..HookChange::default()
-            };
-            // Until the service has answered, nobody knows which of them it signs with.
-            store.change_hook(row.id, &both(sealed.clone(), later(now, UNSETTLED)))?;
-            match api.set_secret(&id, &fresh) {
-                Ok(()) => store.change_hook(row.id, &both(sealed, later(now, LEAVING)))?,
-                Err(error) if error.maybe_done() => return Err(error.into()),
-                Err(error) => {
-                    let before = row.secret.clone().unwrap_or(sealed);
-                    store.change_hook(row.id, &both(before, now))?;
-                    return Err(error.into());
-                }
-            };
-            report.done.push(format!("hook {id} signs with a new secret"));
-        }
-        Ok(())
-    }
-
-    /// Fetches the deliveries that GitHub failed to hand over, and takes them in as if they had come.
-    fn fetch_lost(
-        &self,
-        lease: &Lease,
-        row: i64,
-        id: &str,
-        api: &dyn Hooks,
-        report: &mut Report,
-    ) -> Result<(), Trouble> {
-        let works = self.works;
-        let now = works.clock.now();
-        let known = works.store.hooks(Some(Side::Forge))?.into_iter().find(|known| known.id == row);
-        let last = known.map(|row| row.checked_at.unwrap_or(row.made_at));
-        let from = last.map_or(now, |last| earlier(last, OVERLAP)).max(earlier(now, LOG_KEPT));
-        let lost = api.undelivered(id, from)?;
-        let guids: Vec<String> = lost.iter().map(|one| one.guid.clone()).collect();
-        let taken = works.store.known_deliveries(Side::Forge, &guids)?;
-        let missing: Vec<_> = lost.into_iter().filter(|one| !taken.contains(&one.guid)).collect();
-        for one in missing.iter().take(FETCHED_MAX) {
-            if works.stop.raised() {
-                return Err(Trouble::Said("stopped".to_owned()));
-            }
-            // Many of them take longer than a lease lasts.
-            works.store.renew(lease, works.clock.now())?;
-            let fetched = match api.delivery(id, &one.delivery_id) {
-                Ok(fetched) => fetched,
-                // Its log is over; the poll finds what it spoke of.
-                Err(ProviderError::Gone { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let letter = (fetched.guid.as_str(), fetched.event.as_str(), fetched.payload.as_slice());
-            let Taken::In { taken, looks, .. } = inbox::fetched(&works.store, &works.config, row, letter, now)? else {
-                continue;
-            };
-            report.fetched += 1;
-            report.wake.extend(taken.routes.into_iter().map(|route| (route, None)));
-            report.wake.extend(looks.into_iter().map(|(route, whole)| (route, Some(whole))));
-        }
-        if report.fetched > 0 {
-            let what = if report.fetched == 1 { "delivery" } else { "deliveries" };
-            report.done.push(format!("fetched {} {what} that GitHub had failed to hand over", report.fetched));
-        }
-        match missing.len().checked_sub(FETCHED_MAX).filter(|left| *left > 0) {
-            None => Ok(()),
-            Some(left) => Err(Trouble::Said(format!("{left} lost deliveries are fetched the next time"))),
-        }
-    }
-
     fn rows(&self, subject: &Subject) -> Result<Vec<HookRow>, StoreError> {
         let rows = self.works.store.hooks(Some(subject.side))?;
         Ok(rows.into_iter().filter(|row| row.resource == subject.resource).collect())
@@ -747,23 +308,6 @@ impl<'a> Keeper<'a> {
             Side::Tracker => Box::new(AsanaHooks::new(connection, subject.route.project.clone())),
             Side::Forge => Box::new(GithubHooks::new(connection, subject.route.repo.clone())),
         })
-    }
-}
-
-/// What is said of a hook whose last delivery failed: over when another got through.
-const FAILED: &str = "its last delivery failed";
-
-/// Whether the last thing that happened to a hook is that a delivery failed, and how.
-fn failing(hook: &Hook) -> Option<String> {
-    let why = hook.last_failure.as_ref()?;
-    // Asana remembers a failure after it is over.
-    let over = hook.last_success_at.is_some_and(|success| hook.last_failure_at.is_some_and(|at| at < success));
-    (!over).then(|| format!("{FAILED}: {why}"))
-}
-
-impl From<Unequipped> for Trouble {
-    fn from(error: Unequipped) -> Self {
-        Self::Said(error.to_string())
     }
 }
 

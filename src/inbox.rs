@@ -307,10 +307,7 @@ fn take(
         body: letter.body.to_vec(),
         touches,
     };
-    let taken = store.take_in(std::slice::from_ref(&new), now)?;
-    let taken = taken.into_iter().next().ok_or_else(|| {
-        Refused::Database(StoreError::Failed { doing: "taking in".to_owned(), why: "nothing was kept".to_owned() })
-    })?;
+    let taken = store.hand_in(new, now)?;
     if taken.verdict == Verdict::Garbled {
         return Err(Refused::Garbled(taken));
     }

@@ -34,8 +34,10 @@ mod schema;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,7 +50,7 @@ use crate::provider::{Cursor, Requests};
 
 use backend::Door;
 pub use backend::Usher;
-pub use calls::{Begun, Call, NewCall};
+pub use calls::{Begun, NewCall};
 pub use deliveries::{
     Delivery, DeliveryCounts, DeliveryFilter, NewDelivery, Origin, TakenIn, Touched, Touches, Verdict,
 };
@@ -58,6 +60,7 @@ pub use leases::Held;
 pub use links::LinkFilter;
 pub use notices::{NewNotice, Notice};
 pub use refusals::Refusals;
+use together::Together;
 
 /// The handle to the database; cheap to clone, safe to share between threads.
 ///
@@ -65,6 +68,8 @@ pub use refusals::Refusals;
 #[derive(Clone)]
 pub struct Store {
     backend: Door,
+    /// Deliveries that come at the same time.
+    intake: Arc<Together<(NewDelivery, Timestamp), TakenIn>>,
     /// For a person; without a password.
     url: String,
 }

@@ -20,6 +20,8 @@ use listening::{Client, Echo, Reply, settings, start};
 
 /// What every well-behaved request in these tests says first.
 const GET: &str = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
+/// A request that is answered when the service opens.
+const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn error_code(reply: &Reply) -> String {
     let id = reply.header("x-request-id").expect("an id");
@@ -35,11 +37,10 @@ fn a_request_comes_through_whole_and_its_answer_comes_back() {
     let mut client = Client::to(&listener);
     let body = "x".repeat(100_000);
     for number in 0..3 {
-        client.send(&format!(
+        let reply = client.ask(&format!(
             "POST /echo/%41?a=b%20c&a=d HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ));
-        let reply = client.reply();
         assert_eq!(reply.status, 200, "{number}");
         let seen = reply.json();
         assert_eq!(seen["method"], "POST");
@@ -61,37 +62,31 @@ fn a_request_comes_through_whole_and_its_answer_comes_back() {
 #[test]
 fn chunks_are_joined_before_anybody_sees_them() {
     let (listener, _) = start(|_| {});
-    let mut client = Client::to(&listener);
-    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel");
+    let mut client =
+        Client::asking(&listener, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel");
     client.send("lo\r\n6;x=y\r\n world\r\n0\r\n\r\n");
     assert_eq!(client.reply().json()["body_bytes"], 11);
-    client.send(GET);
-    assert_eq!(client.reply().status, 200, "the connection goes on behind the chunks");
+    assert_eq!(client.get("/echo").status, 200, "the connection goes on behind the chunks");
 }
 
 #[test]
 fn head_and_old_versions_and_empty_answers_are_served() {
     let (listener, _) = start(|_| {});
-    let mut client = Client::to(&listener);
-    client.send("HEAD /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = Client::asking(&listener, "HEAD /echo HTTP/1.1\r\nHost: a\r\n\r\n");
     let reply = client.head_reply();
     assert_eq!((reply.status, reply.body.len()), (200, 0));
     assert!(reply.header("content-length").is_some_and(|length| length != "0"));
     client.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n");
     let reply = client.head_reply();
     assert_eq!((reply.status, reply.header("content-length")), (204, None));
-    client.send(GET);
-    assert_eq!(client.reply().status, 200);
+    assert_eq!(client.get("/echo").status, 200);
 
-    let mut old = Client::to(&listener);
-    old.send("GET /echo HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let mut old = Client::asking(&listener, "GET /echo HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!(old.reply().header("connection").as_deref(), Some("keep-alive"));
-    old.send("GET /echo HTTP/1.0\r\n\r\n");
-    assert_eq!(old.reply().header("connection").as_deref(), Some("close"));
+    assert_eq!(old.ask("GET /echo HTTP/1.0\r\n\r\n").header("connection").as_deref(), Some("close"));
     assert!(old.ended());
 
-    let mut last = Client::to(&listener);
-    last.send("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let mut last = Client::asking(&listener, "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert_eq!(last.reply().status, 200);
     assert!(last.ended());
 }
@@ -99,17 +94,18 @@ fn head_and_old_versions_and_empty_answers_are_served() {
 #[test]
 fn who_asks_first_is_told_to_go_on_or_not() {
     let (listener, _) = start(|_| {});
-    let mut client = Client::to(&listener);
-    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    let mut client = Client::asking(
+        &listener,
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
     assert_eq!(client.head_reply().status, 100);
-    client.send("hello");
-    assert_eq!(client.reply().json()["body_bytes"], 5);
+    assert_eq!(client.ask("hello").json()["body_bytes"], 5);
 
     for (target, length, status) in [("/echo", "99999999", 413), ("/unauthorized", "5", 401), ("/none", "5", 404)] {
-        let mut client = Client::to(&listener);
-        client.send(&format!(
-            "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
-        ));
+        let mut client = Client::asking(
+            &listener,
+            &format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"),
+        );
         assert_eq!(client.reply().status, status, "{target}: no 100 before it");
         assert!(client.ended());
     }
@@ -118,15 +114,12 @@ fn who_asks_first_is_told_to_go_on_or_not() {
 #[test]
 fn the_service_refuses_by_the_head_and_the_connection_goes_on_if_it_can() {
     let (listener, service) = start(|_| {});
-    let mut client = Client::to(&listener);
-    client.send("DELETE /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = Client::asking(&listener, "DELETE /echo HTTP/1.1\r\nHost: a\r\n\r\n");
     let reply = client.reply();
     assert_eq!((reply.status, reply.header("allow").as_deref()), (405, Some("GET, HEAD, POST")));
     assert_eq!(error_code(&reply), "method_not_allowed");
-    client.send("GET /none HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(client.reply().status, 404);
-    client.send("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world");
-    let reply = client.reply();
+    assert_eq!(client.get("/none").status, 404);
+    let reply = client.post("/small", "hello world");
     assert_eq!((reply.status, error_code(&reply).as_str()), (413, "body_too_large"));
     assert!(client.ended());
     assert_eq!(service.answered.load(Ordering::Relaxed), 0);
@@ -138,22 +131,18 @@ fn a_panic_is_answered_500_and_the_listener_lives() {
     let (listener, _) = start(|_| {});
     let mut client = Client::to(&listener);
     for target in ["/panic", "/panic", "/panic-at-head", "/panic"] {
-        client.send(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        let reply = client.reply();
+        let reply = client.get(target);
         assert_eq!((reply.status, error_code(&reply).as_str()), (500, "internal"), "{target}");
     }
     for _ in 0..20 {
-        client.send(GET);
-        assert_eq!(client.reply().status, 200);
+        assert_eq!(client.get("/echo").status, 200);
     }
 }
 
 #[test]
 fn a_handler_cannot_be_brought_to_write_two_headers() {
     let (listener, _) = start(|_| {});
-    let mut client = Client::to(&listener);
-    client.send("GET /split HTTP/1.1\r\nHost: a\r\n\r\n");
-    let reply = client.reply();
+    let reply = Client::to(&listener).get("/split");
     assert_eq!((reply.status, reply.header("x-evil"), reply.header("x-good")), (200, None, Some("yes".to_owned())));
     assert_eq!(reply.header("cache-control").as_deref(), Some("no-store"), "the listener's word stands");
 }
@@ -206,8 +195,7 @@ fn whatever_is_ambiguous_or_malformed_is_refused_and_the_connection_closed() {
     ];
     let count = cases.len() as u64;
     for (text, status) in cases {
-        let mut client = Client::to(&listener);
-        client.send(&text);
+        let mut client = Client::asking(&listener, &text);
         let reply = client.reply();
         let shown = text.get(..text.len().min(120)).unwrap_or_default();
         assert_eq!(reply.status, status, "{shown:?}");
@@ -245,8 +233,7 @@ fn any_bytes_at_all_get_no_2xx_and_do_no_harm() {
 #[test]
 fn three_hundred_megabytes_of_head_are_cut_off_at_once() {
     let (listener, _) = start(|_| {});
-    let mut client = Client::to(&listener);
-    client.send("GET /echo HTTP/1.1\r\nHost: a\r\nX: ");
+    let mut client = Client::asking(&listener, "GET /echo HTTP/1.1\r\nHost: a\r\nX: ");
     let block = [b'a'; 64 << 10];
     let mut sent = 0;
     while sent < 300 << 20 && client.stream.write_all(&block).is_ok() {
@@ -286,17 +273,13 @@ fn a_million_pipelined_requests_are_answered_one_by_one_until_it_is_too_many() {
 fn too_many_requests_are_told_to_wait() {
     let (listener, _) = start(|settings| settings.limits.requests_per_second_per_address = 5);
     let mut client = Client::to(&listener);
-    let refused = (0..40).find_map(|_| {
-        client.send(GET);
-        Some(client.reply()).filter(|reply| reply.status != 200)
-    });
+    let refused = (0..40).find_map(|_| Some(client.get("/echo")).filter(|reply| reply.status != 200));
     let reply = refused.expect("a refusal");
     assert_eq!((reply.status, error_code(&reply).as_str()), (429, "too_many_requests"));
     assert_eq!(reply.header("retry-after").as_deref(), Some("1"));
     assert!(client.ended());
     let mut other = Client::from(&listener, [127, 0, 0, 2]);
-    other.send(GET);
-    assert_eq!(other.reply().status, 200, "another address is not concerned");
+    assert_eq!(other.get("/echo").status, 200, "another address is not concerned");
 }
 
 #[test]
@@ -313,8 +296,7 @@ fn whoever_is_slow_is_let_go_and_told_so_where_it_helps() {
         ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", "a"),
         ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n"),
     ] {
-        let mut client = Client::to(&listener);
-        client.send(begin);
+        let mut client = Client::asking(&listener, begin);
         let mut dripping = client.stream.try_clone().expect("a second handle");
         std::thread::spawn(move || {
             while !drip.is_empty() && dripping.write_all(drip.as_bytes()).is_ok() {
@@ -334,8 +316,7 @@ fn whoever_is_slow_is_let_go_and_told_so_where_it_helps() {
     client.is_served();
     assert!(client.ended());
     // A reader that takes nothing: its buffers and ours fill up.
-    let mut client = Client::to(&listener);
-    client.send(&"GET /large HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20));
+    let _greedy = Client::asking(&listener, &"GET /large HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20));
     wait_for(|| listener.stats().refused(Refusal::SlowReader) == 1);
     wait_for(|| listener.stats().connections == 0);
     assert_eq!(listener.stats().buffered_bytes, 0);
@@ -388,21 +369,13 @@ fn whoever_holds_most_bytes_pays_for_the_others() {
         assert!(listener.stats().buffered_bytes <= 4 << 20);
     }
     wait_for(|| listener.stats().refused(Refusal::BytesFull) >= 10);
-    let mut client = Client::to(&listener);
-    client.send(&format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n{}", "y".repeat(500_000)));
-    assert_eq!(client.reply().json()["body_bytes"], 500_000);
+    assert_eq!(Client::to(&listener).post("/echo", &"y".repeat(500_000)).json()["body_bytes"], 500_000);
 }
 
 #[test]
 fn slow_calls_never_take_the_last_workers() {
     let (listener, service) = start(|_| {});
-    let mut slow: Vec<Client> = (0..12)
-        .map(|_| {
-            let mut client = Client::to(&listener);
-            client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-            client
-        })
-        .collect();
+    let mut slow: Vec<Client> = (0..12).map(|_| Client::asking(&listener, SLOW)).collect();
     wait_for(|| service.waiting.load(Ordering::Relaxed) == 3);
     for _ in 0..10 {
         Client::to(&listener).is_served();
@@ -417,17 +390,11 @@ fn slow_calls_never_take_the_last_workers() {
 #[test]
 fn when_no_worker_is_free_in_time_the_answer_is_503() {
     let (listener, service) = start(|_| {});
-    let mut slow: Vec<Client> = (0..40)
-        .map(|_| {
-            let mut client = Client::to(&listener);
-            client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-            client
-        })
-        .collect();
+    let mut slow: Vec<Client> = (0..40).map(|_| Client::asking(&listener, SLOW)).collect();
     wait_for(|| service.waiting.load(Ordering::Relaxed) == 3);
     // Three are at work, 32 wait for their time, the rest is told at once.
-    wait_for(|| listener.stats().refused(Refusal::Busy) >= 5);
-    wait_for(|| listener.stats().refused(Refusal::Busy) == 37);
+    wait_for(|| listener.stats().refused(Refusal::Overloaded) >= 5);
+    wait_for(|| listener.stats().refused(Refusal::Overloaded) == 37);
     service.open();
     let statuses: Vec<u16> = slow.iter_mut().map(|client| client.reply().status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 3);
@@ -449,8 +416,7 @@ fn only_a_trusted_proxy_says_who_the_client_is() {
         [([127, 0, 0, 9], "198.51.100.7", Some("0123456789abcdef-from-proxy")), ([127, 0, 0, 1], "127.0.0.1", None)]
     {
         let mut client = Client::from(&listener, from);
-        client.send(forwarded);
-        let reply = client.reply();
+        let reply = client.ask(forwarded);
         assert_eq!(reply.json()["peer"], peer);
         let own = reply.header("x-request-id").expect("an id");
         assert_eq!(own == "0123456789abcdef-from-proxy", id.is_some());
@@ -474,8 +440,7 @@ fn only_those_on_the_list_may_speak() {
         ([127, 0, 0, 9], through("192.0.2.7"), 403),
     ] {
         let mut client = Client::from(&listener, from);
-        client.send(&text);
-        assert_eq!(client.reply().status, status, "{from:?} {text}");
+        assert_eq!(client.ask(&text).status, status, "{from:?} {text}");
     }
     assert_eq!(service.answered.load(Ordering::Relaxed), 2);
     assert_eq!(listener.stats().refused(Refusal::NotAllowed), 3);
@@ -537,18 +502,14 @@ fn a_stop_finishes_what_is_in_hand_and_takes_nothing_new() {
     let address = listener.address().expect("an address");
     let mut resting = Client::to(&listener);
     resting.is_served();
-    let mut busy = Client::to(&listener);
-    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-    let mut half = Client::to(&listener);
-    half.send("GET /echo HTTP/1.1\r\n");
-    let mut stuck = Client::to(&listener);
-    stuck.send("GET /echo HTTP/1.1\r\n");
+    let mut busy = Client::asking(&listener, SLOW);
+    let mut half = Client::asking(&listener, "GET /echo HTTP/1.1\r\n");
+    let mut stuck = Client::asking(&listener, "GET /echo HTTP/1.1\r\n");
     wait_for(|| service.waiting.load(Ordering::Relaxed) == 1);
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || done.send(listener.stop(Duration::from_secs(60))));
     assert!(resting.ended(), "who rests is let go");
-    half.send("Host: a\r\n\r\n");
-    let reply = half.reply();
+    let reply = half.ask("Host: a\r\n\r\n");
     assert_eq!((reply.status, reply.header("connection").as_deref()), (200, Some("close")));
     assert!(stuck.ended(), "who does not come to an end within a second is let go");
     wait_for(|| TcpStream::connect(address).is_err());
@@ -562,8 +523,7 @@ fn a_stop_finishes_what_is_in_hand_and_takes_nothing_new() {
 #[test]
 fn a_stop_is_bounded_and_leaves_behind_what_hangs() {
     let (listener, service) = start(|_| {});
-    let mut busy = Client::to(&listener);
-    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut busy = Client::asking(&listener, SLOW);
     wait_for(|| service.waiting.load(Ordering::Relaxed) == 1);
     let begun = Instant::now();
     assert!(!listener.stop(Duration::from_millis(300)));
@@ -580,12 +540,10 @@ fn nothing_secret_is_in_the_log_or_shown_for_debugging() {
         let text = format!(
             "POST {target} HTTP/1.1\r\nHost: hush\r\nAuthorization: Bearer hush\r\nContent-Length: 4\r\n\r\nhush"
         );
-        let mut client = Client::to(&listener);
-        client.send(&text);
+        let mut client = Client::asking(&listener, &text);
         client.reply();
     }
-    let mut client = Client::to(&listener);
-    client.send("POST /hush HTTP/1.1\r\nhush hush\r\n\r\n");
+    let mut client = Client::asking(&listener, "POST /hush HTTP/1.1\r\nhush hush\r\n\r\n");
     client.reply();
     drop(listener);
     let log = listening::gathered_log();
@@ -609,11 +567,7 @@ fn many_requests_at_once_are_all_answered_each_with_its_own() {
                 let mut client = Client::to(listener);
                 for number in 0..100 {
                     let length = (thread * 7_919 + number * 104_729) % 40_000;
-                    let body = "z".repeat(length);
-                    client.send(&format!(
-                        "POST /echo/{thread}-{number} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"
-                    ));
-                    let seen = client.reply().json();
+                    let seen = client.post(&format!("/echo/{thread}-{number}"), &"z".repeat(length)).json();
                     assert_eq!(seen["path"], format!("/echo/{thread}-{number}"));
                     assert_eq!(seen["body_bytes"], length);
                 }
@@ -761,10 +715,8 @@ fn an_ipv6_client_is_known_by_its_address() {
     let Ok(listener) = Listener::start(&settings, Echo::new(), 1) else {
         return; // A machine without IPv6.
     };
-    let mut client = Client::to(&listener);
-    client.send(GET);
     assert_eq!(
-        client.reply().json()["peer"].as_str().map(str::parse::<IpAddr>),
+        Client::to(&listener).get("/echo").json()["peer"].as_str().map(str::parse::<IpAddr>),
         Some(Ok(IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1])))
     );
 }

@@ -23,8 +23,8 @@ use evenkeel::model::{
 };
 use evenkeel::provider::Requests;
 use evenkeel::store::{
-    DeliveryFilter, EntryFilter, HookState, IntentKind, LEASE, Lease, LinkChange, NewDue, NewEntry, NewLink, PassEnd,
-    PassStart, Record, Store, StoreError, UNKNOWN_REPO, Verdict, Verified, migrate,
+    Begun, DeliveryFilter, EntryFilter, HookState, IntentKind, LEASE, Lease, LinkChange, NewCall, NewDue, NewEntry,
+    NewLink, PassEnd, PassStart, Record, Store, StoreError, UNKNOWN_REPO, Verdict, Verified, migrate,
 };
 use support::{Database, postgres};
 
@@ -920,7 +920,17 @@ fn rows_of_webhooks_are_understood(store: &Store) {
     let open = store.open_notices(&app, 9).expect("notices");
     assert_eq!((open.len(), open[0].tried, open[0].text.as_str()), (1, true, "ann opened it"));
     assert_eq!(store.notice_causes(&app, &issue("Acme/App#17"), at(0)).expect("causes").len(), 2);
-    assert_eq!(store.calls(9).expect("calls").iter().map(|call| call.status).collect::<Vec<_>>(), [None, Some(202)]);
+    let call = NewCall {
+        key: Some("k-1".to_owned()),
+        request: String::new(),
+        actor: String::new(),
+        method: String::new(),
+        path: String::new(),
+        reason: String::new(),
+        digest: "d1".to_owned(),
+    };
+    let begun = store.begin_call(&call, at(10)).expect("calls");
+    assert_eq!(begun, Begun::Answered { status: 202, answer: "{\"pass\":1}".to_owned() });
 }
 
 fn start() -> PassStart {

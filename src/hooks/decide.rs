@@ -151,49 +151,23 @@ fn trouble(side: Side, known: &Known, hook: &Hook, ours: &[&Hook], now: Timestam
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{at, row};
     use super::*;
 
     const PREFIX: &str = "https://sync.example/webhooks/asana";
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_795_000_000 + seconds).expect("in range")
-    }
-
     fn known(id: i64, remote: Option<&str>, state: HookState) -> Known {
         let row = HookRow {
-            id,
-            side: Side::Tracker,
-            resource: "77".to_owned(),
             remote: remote.map(str::to_owned),
-            token_hash: format!("#{id}"),
             target: PREFIX.to_owned(),
             secret: Some("v1.".to_owned()),
-            former_secret: None,
-            former_until: None,
-            state,
-            pending_until: at(60),
-            made_at: at(0),
-            heard_at: None,
-            checked_at: None,
-            trouble: None,
+            ..row(id, Side::Tracker, "77", state)
         };
         Known { row, usable: true }
     }
 
     fn hook(id: &str, token: &str) -> Hook {
-        Hook {
-            id: id.to_owned(),
-            target: format!("{PREFIX}/{token}"),
-            active: true,
-            events: Vec::new(),
-            as_wanted: true,
-            signed: true,
-            created_at: None,
-            last_success_at: None,
-            last_failure_at: None,
-            last_failure: None,
-            dies_at: None,
-        }
+        Hook::sample(id, &format!("{PREFIX}/{token}"))
     }
 
     fn decided(known: &[Known], remote: &[Hook], now: i64) -> Decision {

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::Subject;
 use super::decide::SILENCE_MAX;
-use super::{FAILED, Subject};
+use super::list::FAILED;
 use crate::clock::{Timestamp, earlier};
 use crate::model::Side;
 use crate::store::{HookRow, HookState};
@@ -74,33 +75,10 @@ pub fn standing(subjects: &[Subject], rows: &[HookRow], wanted: bool, now: Times
 mod tests {
     use std::path::Path;
 
+    use super::super::samples::{at, row};
     use super::super::subjects;
     use super::*;
     use crate::config::{Config, SourceFile};
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_795_000_000 + seconds).expect("in range")
-    }
-
-    fn row(id: i64, side: Side, resource: &str, state: HookState) -> HookRow {
-        HookRow {
-            id,
-            side,
-            resource: resource.to_owned(),
-            remote: Some(format!("remote {id}")),
-            token_hash: format!("#{id}"),
-            target: String::new(),
-            secret: None,
-            former_secret: None,
-            former_until: None,
-            state,
-            pending_until: at(60),
-            made_at: at(0),
-            heard_at: None,
-            checked_at: None,
-            trouble: None,
-        }
-    }
 
     #[test]
     fn each_project_and_repository_stands_by_its_live_hook() {

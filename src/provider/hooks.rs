@@ -178,6 +178,26 @@ pub(super) fn hiding(mut error: ProviderError, words: &[&str]) -> ProviderError 
 }
 
 #[cfg(test)]
+impl Hook {
+    /// A hook in good order.
+    pub(crate) fn sample(id: &str, target: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            target: target.to_owned(),
+            active: true,
+            events: Vec::new(),
+            as_wanted: true,
+            signed: true,
+            created_at: None,
+            last_success_at: None,
+            last_failure_at: None,
+            last_failure: None,
+            dies_at: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -204,19 +224,7 @@ mod tests {
             ("s3cret/x", "s3cret/…"),
             ("", ""),
         ] {
-            let hook = Hook {
-                id: "7".to_owned(),
-                target: target.to_owned(),
-                active: true,
-                events: Vec::new(),
-                as_wanted: true,
-                signed: true,
-                created_at: None,
-                last_success_at: None,
-                last_failure_at: None,
-                last_failure: None,
-                dies_at: None,
-            };
+            let hook = Hook::sample("7", target);
             assert_eq!(hook.shown_target(), shown);
             assert!(!target.starts_with("https") || !format!("{hook:?}").contains("s3cret"), "{hook:?}");
         }

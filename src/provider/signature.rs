@@ -145,16 +145,6 @@ pub fn signer(secrets: [Option<&Secret>; SECRETS_MAX], body: &[u8], claim: Optio
     found
 }
 
-/// Whether Asana signed the body so, `value` being the one value of [`ASANA_HEADER`].
-pub fn asana_fits(secret: &Secret, body: &[u8], value: &str) -> bool {
-    signer([Some(secret), None], body, Claim::asana([value]).ok()).is_some()
-}
-
-/// Whether GitHub signed the body so, `value` being the one value of [`GITHUB_HEADER`].
-pub fn github_fits(secret: &Secret, body: &[u8], value: &str) -> bool {
-    signer([Some(secret), None], body, Claim::github([value]).ok()).is_some()
-}
-
 /// Whether a token that was shown is the one kept. An empty one kept fits nothing.
 ///
 /// Both are hashed before they are compared, so the time tells nothing of the kept one, its length included.
@@ -173,6 +163,16 @@ mod tests {
 
     fn secret(text: &str) -> Secret {
         Secret::new(text.to_owned())
+    }
+
+    /// Whether Asana signed the body so.
+    fn asana_fits(secret: &Secret, body: &[u8], value: &str) -> bool {
+        signer([Some(secret), None], body, Claim::asana([value]).ok()).is_some()
+    }
+
+    /// Whether GitHub signed the body so.
+    fn github_fits(secret: &Secret, body: &[u8], value: &str) -> bool {
+        signer([Some(secret), None], body, Claim::github([value]).ok()).is_some()
     }
 
     const DIGITS: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";

@@ -162,7 +162,7 @@ async fn accept(gate: Arc<Gate>, door: Door) {
                     Ok(seat) => {
                         tokio::spawn(Connection::new(Arc::clone(&gate), stream, peer, seat).run());
                     }
-                    Err(table::Full) => gate.counters.refuse(Refusal::Busy),
+                    Err(table::Full) => gate.counters.refuse(Refusal::Overloaded),
                 }
             }
             // Gone between its arrival and our hello.

@@ -63,6 +63,17 @@ impl Door {
         Self { backend: self.backend.clone(), usher: Some(usher) }
     }
 
+    /// The way that is open to whoever the usher let in now.
+    pub(super) fn admitted(&self, doing: &dyn fmt::Display) -> Result<Self, StoreError> {
+        self.admit(doing)?;
+        Ok(Self { backend: self.backend.clone(), usher: None })
+    }
+
+    /// Whether all who write wait for each other.
+    pub(super) fn has_one_writer(&self) -> bool {
+        matches!(*self.backend, Backend::Sqlite { .. })
+    }
+
     fn admit(&self, doing: &dyn fmt::Display) -> Result<&Backend, StoreError> {
         if let Some(usher) = &self.usher {
             usher.admit(doing)?;

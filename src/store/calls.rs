@@ -1,7 +1,6 @@
 //! Calls: what the admin interface was asked to change, by whom and why, and the answer to give when asked again.
 
 use diesel::prelude::*;
-use serde::Serialize;
 
 use super::backend::on;
 use super::schema::calls;
@@ -47,30 +46,6 @@ pub enum Begun {
     /// The key belongs to another call.
     Other,
 }
-
-/// A call as kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Call {
-    /// Its row.
-    pub id: i64,
-    /// The request.
-    pub request: String,
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub actor: String,
-    /// `POST`.
-    pub method: String,
-    /// The path.
-    pub path: String,
-    /// Why.
-    pub reason: String,
-    /// The status answered; none while it is under way.
-    pub status: Option<u16>,
-}
-
-/// The columns of a [`Call`], in its order.
-type CallRow = (i64, String, i64, String, String, String, String, Option<i64>);
 
 #[derive(Insertable)]
 #[diesel(table_name = calls)]
@@ -153,43 +128,6 @@ impl Store {
             .set((calls::key.eq(None::<String>), calls::answer.eq(None::<String>)))
             .execute(c))?;
             Ok(freed == 1)
-        })
-    }
-
-    /// The last calls, newest first, at most `limit`.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn calls(&self, limit: u32) -> Result<Vec<Call>, StoreError> {
-        self.backend.read("reading the calls", |conn| {
-            let rows: Vec<CallRow> = on!(conn, |c| calls::table
-                .select((
-                    calls::id,
-                    calls::request,
-                    calls::at,
-                    calls::actor,
-                    calls::method,
-                    calls::path,
-                    calls::reason,
-                    calls::status
-                ))
-                .order(calls::id.desc())
-                .limit(i64::from(limit))
-                .load(c))?;
-            rows.into_iter()
-                .map(|(id, request, at, actor, method, path, reason, status)| {
-                    Ok(Call {
-                        id,
-                        request,
-                        at: columns::moment(format_args!("call {id}"), at)?,
-                        actor,
-                        method,
-                        path,
-                        reason,
-                        status: status.and_then(|status| u16::try_from(status).ok()),
-                    })
-                })
-                .collect()
         })
     }
 

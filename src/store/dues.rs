@@ -108,7 +108,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.backend.write(format_args!("route {route}: making {} items due", dues.len()), |conn| {
             leases::queue(conn, route)?;
-            add(conn, route, dues, &BTreeMap::new(), Some(Rung { request }), now)
+            let rung: Vec<Rung<'_>> = dues.iter().map(|due| Rung { due: due.clone(), request, now }).collect();
+            make_rung(conn, route, &rung)
         })
     }
 
@@ -287,10 +288,11 @@ struct DueInsert<'a> {
     request: Option<String>,
 }
 
-/// That a trigger or an operator asks for items, and in the name of which request.
-#[derive(Clone, Copy)]
+/// An item that a trigger or an operator asks for, in the name of which request, and when.
 pub(super) struct Rung<'a> {
+    pub(super) due: NewDue,
     pub(super) request: Option<&'a str>,
+    pub(super) now: Timestamp,
 }
 
 /// Clears `cleared`, then makes `dues` due. An item in both is due anew, but keeps the time since when it waits.
@@ -320,44 +322,55 @@ pub(super) fn replace(
         )
         .execute(c))?;
     }
-    add(conn, route, dues, &since, None, now)
+    let rows = dues.iter().map(|one| {
+        let row = row(route, one, now);
+        DueInsert { since: since.get(&row.item_key).copied().unwrap_or(row.since), ..row }
+    });
+    add(conn, rows)
 }
 
-/// Makes items due; `since` says since when some of them wait.
-pub(super) fn add(
-    conn: &mut Conn<'_>,
-    route: &RouteName,
-    dues: &[NewDue],
-    since: &BTreeMap<String, i64>,
-    rung: Option<Rung<'_>>,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    let now = columns::millis(now);
+/// Makes items due that were rung for.
+pub(super) fn make_rung(conn: &mut Conn<'_>, route: &RouteName, rung: &[Rung<'_>]) -> Result<(), Fault> {
+    let rows = rung.iter().map(|Rung { due, request, now }| {
+        let row = row(route, due, *now);
+        DueInsert { rung: i64::from(!due.parked), request: request.map(columns::clean), ..row }
+    });
+    add(conn, rows)
+}
+
+/// The row of an item that falls due now.
+fn row<'a>(route: &'a RouteName, due: &NewDue, now: Timestamp) -> DueInsert<'a> {
+    let NewDue { item, reason, not_before, attempts, last_error, parked } = due;
+    DueInsert {
+        route: route.as_str(),
+        item: item.to_string(),
+        item_key: columns::key(item),
+        reason: columns::clean(reason),
+        not_before: columns::millis(*not_before),
+        attempts: i64::from(*attempts),
+        last_error: last_error.as_deref().map(columns::clean),
+        parked_at: parked.then_some(columns::millis(now)),
+        since: columns::millis(now),
+        rung: 0,
+        request: None,
+    }
+}
+
+/// Makes items of one route due.
+fn add<'a>(conn: &mut Conn<'_>, dues: impl Iterator<Item = DueInsert<'a>>) -> Result<(), Fault> {
     // By key: rows are locked in one order everywhere, and an item named twice becomes one row.
     let mut rows: BTreeMap<String, DueInsert<'_>> = BTreeMap::new();
-    for one in dues {
-        let NewDue { item, reason, not_before, attempts, last_error, parked } = one;
-        let key = columns::key(item);
-        let mut row = DueInsert {
-            route: route.as_str(),
-            item: item.to_string(),
-            item_key: key.clone(),
-            reason: columns::clean(reason),
-            not_before: columns::millis(*not_before),
-            attempts: i64::from(*attempts),
-            last_error: last_error.as_deref().map(columns::clean),
-            parked_at: parked.then_some(now),
-            since: since.get(&key).copied().unwrap_or(now),
-            rung: i64::from(rung.is_some() && !parked),
-            request: rung.and_then(|rung| rung.request).map(columns::clean),
-        };
-        if let Some(before) = rows.remove(&key) {
+    for mut row in dues {
+        if let Some(before) = rows.remove(&row.item_key) {
+            row.item = before.item;
             row.not_before = row.not_before.min(before.not_before);
             row.attempts = row.attempts.max(before.attempts);
             row.last_error = row.last_error.or(before.last_error);
             row.parked_at = row.parked_at.or(before.parked_at);
+            row.since = before.since;
+            row.request = row.request.or(before.request);
         }
-        rows.insert(key, row);
+        rows.insert(row.item_key.clone(), row);
     }
     let rows: Vec<DueInsert<'_>> = rows.into_values().collect();
     for rows in rows.chunks(CHUNK) {

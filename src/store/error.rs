@@ -7,7 +7,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use crate::model::{IssueRef, RouteName, TaskGid};
 
 /// A failure of the database: it ends the pass.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the names and the messages say it")]
 pub enum StoreError {
     /// The database cannot be opened: what, why and what to do.

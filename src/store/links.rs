@@ -170,6 +170,23 @@ impl Store {
         })
     }
 
+    /// The routes that have links into a repository, by its id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn routes_of_repository(&self, repo_id: i64) -> Result<Vec<RouteName>, StoreError> {
+        self.backend.read("looking up the routes of a repository", |conn| {
+            let routes: Vec<String> = on!(conn, |c| links::table
+                .select(links::route)
+                .filter(links::repo_id.eq(repo_id))
+                .filter(links::status.ne(LinkStatus::Retired.as_str()))
+                .distinct()
+                .order(links::route)
+                .load(c))?;
+            routes.iter().map(|route| columns::parse(format_args!("a route of repository {repo_id}"), route)).collect()
+        })
+    }
+
     /// The links of a route that hold any of these items, whatever their status, each once, in the order of their ids.
     ///
     /// One indexed query for up to 500 tasks and one for up to 500 issues of a repository.
@@ -413,6 +430,36 @@ pub(super) struct Claim {
 pub(super) fn live_link(conn: &mut Conn<'_>, key: &ItemKey) -> Result<Option<Link>, Fault> {
     let links = into_links(links_of(conn, key)?)?;
     Ok(links.into_iter().find(|link| link.status != LinkStatus::Retired))
+}
+
+/// On which routes these items have a link that is not retired, by the key as [`columns::key`] spells it.
+pub(super) fn live_routes(conn: &mut Conn<'_>, keys: &[ItemKey]) -> Result<BTreeMap<String, RouteName>, Fault> {
+    let (tasks, issues) = split(keys);
+    let mut found: Vec<(String, String)> = Vec::new();
+    for tasks in tasks.chunks(LONGEST) {
+        let rows: Vec<(String, String)> = on!(conn, |c| links::table
+            .select((links::task, links::route))
+            .filter(among(links::task, tasks))
+            .filter(links::status.ne(LinkStatus::Retired.as_str()))
+            .load(c))?;
+        found.extend(rows.into_iter().map(|(task, route)| (format!("asana:{task}"), route)));
+    }
+    for (repo, numbers) in &issues {
+        for numbers in numbers.chunks(LONGEST) {
+            let rows: Vec<(i64, String)> = on!(conn, |c| links::table
+                .select((links::number, links::route))
+                .filter(links::repo_key.eq(repo))
+                .filter(among(links::number, numbers))
+                .filter(links::status.ne(LinkStatus::Retired.as_str()))
+                .load(c))?;
+            found.extend(rows.into_iter().map(|(number, route)| (format!("github:{repo}#{number}"), route)));
+        }
+    }
+    let route = |(key, route): (String, String)| {
+        let route = columns::parse(format_args!("the route of {key}"), &route)?;
+        Ok((key, route))
+    };
+    found.into_iter().map(route).collect()
 }
 
 /// All links that hold an item.

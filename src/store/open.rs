@@ -5,9 +5,13 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel::sql_query;
 
-use super::backend::{Door, Usher, on};
+use super::backend::{Backend, Door, Usher, on};
+use super::together::Together;
 use super::{Store, StoreError, postgres, sqlite};
 use crate::config::DatabaseUrl;
+
+/// Transactions with deliveries that a server is given at the same time, of the pool's connections.
+const SERVER_HANDS: usize = 4;
 
 impl Store {
     /// Opens a database, creating a missing SQLite file, and brings its schema up to date under a lock.
@@ -20,7 +24,7 @@ impl Store {
             DatabaseUrl::Sqlite(path) => sqlite::open(path)?,
             DatabaseUrl::Postgres(server) => postgres::open(server)?,
         };
-        Ok(Self { backend: Door::to(backend), url: url.to_string() })
+        Ok(Self::over(backend, url.to_string()))
     }
 
     /// Opens a database and writes nothing anywhere: every write to it is refused.
@@ -38,7 +42,7 @@ impl Store {
                 None => sqlite::in_memory(true)?,
             },
         };
-        Ok(Self { backend: Door::to(backend), url: url.to_string() })
+        Ok(Self::over(backend, url.to_string()))
     }
 
     /// Opens an empty SQLite database in memory; it lives as long as the last clone of the store.
@@ -46,13 +50,19 @@ impl Store {
     /// # Errors
     /// When there is no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Ok(Self { backend: Door::to(sqlite::in_memory(false)?), url: "sqlite::memory:".to_owned() })
+        Ok(Self::over(sqlite::in_memory(false)?, "sqlite::memory:".to_owned()))
     }
 
     /// The same database, past somebody who is asked before every use of it.
     #[must_use]
     pub fn ushered(&self, usher: Arc<dyn Usher>) -> Self {
-        Self { backend: self.backend.ushered(usher), url: self.url.clone() }
+        Self { backend: self.backend.ushered(usher), intake: self.intake.clone(), url: self.url.clone() }
+    }
+
+    pub(super) fn over(backend: Backend, url: String) -> Self {
+        // SQLite has one writer; a server commits for several at a time, and one that waits for a row keeps nobody else.
+        let hands = if matches!(backend, Backend::Sqlite { .. }) { 1 } else { SERVER_HANDS };
+        Self { backend: Door::to(backend), intake: Arc::new(Together::new(hands)), url }
     }
 
     /// Asks the database for an answer, for somebody who waits: a few seconds at most for a connection.

@@ -36,7 +36,7 @@ fn pair(number: u64) -> NewLink {
 }
 
 fn with(backend: backend::Backend) -> Store {
-    Store { backend: Door::to(backend), url: "test".to_owned() }
+    Store::over(backend, "test".to_owned())
 }
 
 fn lease(store: &Store) -> Lease {
@@ -47,6 +47,52 @@ fn lease(store: &Store) -> Lease {
 struct Step {
     #[diesel(sql_type = Text)]
     detail: String,
+}
+
+/// A delivery that tells of these items.
+fn delivery(key: &str, items: &[ItemKey]) -> NewDelivery {
+    NewDelivery {
+        side: Side::Forge,
+        key: key.to_owned(),
+        hook: Some(1),
+        event: "issues.closed".to_owned(),
+        origin: Origin::Sent,
+        note: None,
+        garbled: false,
+        request: key.to_owned(),
+        headers: BTreeMap::new(),
+        body: Vec::new(),
+        touches: Touches {
+            items: items.iter().map(|item| (item.clone(), vec![app()])).collect(),
+            repository: Some((1, "acme/app".parse().expect("a repository"))),
+            ..Touches::default()
+        },
+    }
+}
+
+#[test]
+fn each_further_delivery_of_a_transaction_costs_one_statement() {
+    let store = Store::in_memory().expect("it opens");
+    let statements = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&statements);
+    store.backend.writer().set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            lock(&heard).push(query.to_string());
+        }
+    });
+    let cost = |count: u64| {
+        let new = |number: u64| {
+            let item = format!("github:acme/app#{number}").parse().expect("a key");
+            delivery(&format!("{count}-{number}"), &[item])
+        };
+        let new: Vec<NewDelivery> = (1..=count).map(new).collect();
+        store.take_in(&new, now()).expect("taken in");
+        let statements = std::mem::take(&mut *lock(&statements));
+        assert_eq!(statements.iter().filter(|one| one.starts_with("COMMIT")).count(), 1, "{statements:#?}");
+        statements.len()
+    };
+    let one = cost(1);
+    assert_eq!(cost(20), one + 19);
 }
 
 #[test]
@@ -113,6 +159,7 @@ fn every_look_up_takes_an_index() {
     store.record(&lease, &record, now()).expect("recorded");
     store.briefs(&app, &keys).expect("answers");
     store.tombstones(&app, &keys).expect("answers");
+    store.take_in(&[delivery("1", &keys), delivery("1", &keys)], now()).expect("taken in");
     store.link_of(&task).expect("answers");
     store.link_of(&issue).expect("answers");
     store.links_by_id(&made).expect("answers");

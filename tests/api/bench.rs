@@ -88,6 +88,13 @@ impl Answered {
 }
 
 impl Bench {
+    /// How many calls were written down of which this holds.
+    pub fn calls(&self, condition: &str) -> i64 {
+        let url = DatabaseUrl::Sqlite(self.folder.path().join("evenkeel.db"));
+        let database = crate::support::Database { url, directory: None };
+        database.number(&format!("(SELECT count(*) FROM calls WHERE {condition})"))
+    }
+
     pub fn new() -> Self {
         Self::with("")
     }

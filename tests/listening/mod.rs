@@ -150,6 +150,28 @@ impl Client {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// One that has asked for something and not heard the answer.
+    pub fn asking(listener: &Listener, text: &str) -> Self {
+        let mut client = Self::to(listener);
+        client.send(text);
+        client
+    }
+
+    pub fn get(&mut self, target: &str) -> Reply {
+        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+    }
+
+    pub fn post(&mut self, target: &str, body: &str) -> Reply {
+        let length = body.len();
+        self.ask(&format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"))
+    }
+
+    /// Sends it and hears the answer.
+    pub fn ask(&mut self, text: &str) -> Reply {
+        self.send(text);
+        self.reply()
+    }
+
     pub fn reply(&mut self) -> Reply {
         read_reply(&mut self.reader, true).expect("an answer")
     }
@@ -169,8 +191,7 @@ impl Client {
 
     /// Asks and is answered.
     pub fn is_served(&mut self) {
-        self.send("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(self.reply().status, 200);
+        assert_eq!(self.get("/echo").status, 200);
     }
 }
 

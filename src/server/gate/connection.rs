@@ -189,7 +189,7 @@ impl Connection {
         let refuse = |refusal: BodyRefusal| {
             let (reason, answer) = match refusal {
                 BodyRefusal::Gone => return End::Silent,
-                BodyRefusal::Full => (Refusal::BytesFull, gate.busy(&head.id)),
+                BodyRefusal::Full => (Refusal::BytesFull, gate.overloaded(&head.id)),
                 BodyRefusal::Fault(fault) => (reason(fault), told(fault, &head.id)),
             };
             End::Broken(Box::new(Refused { reason, answer, id: head.id.clone(), keep }))
@@ -264,7 +264,7 @@ impl Connection {
         let gate = Arc::clone(&self.gate);
         let Some(turn) = gate.turn(source(head.peer), pace).await else {
             body.give_back(&self.seat);
-            let (reason, answer) = (Refusal::Busy, gate.busy(&head.id));
+            let (reason, answer) = (Refusal::Overloaded, gate.overloaded(&head.id));
             return self.refuse(&Refused { reason, answer, id: head.id, keep }).await;
         };
         let (bytes, charged) = body.take();
@@ -366,7 +366,7 @@ impl Connection {
             Ok(_) => Ok(()),
             Err(BodyRefusal::Full) => {
                 let id = self.gate.next_id();
-                let (reason, answer) = (Refusal::BytesFull, self.gate.busy(&id));
+                let (reason, answer) = (Refusal::BytesFull, self.gate.overloaded(&id));
                 Err(End::Broken(Box::new(Refused { reason, answer, id, keep: Keep::CLOSE })))
             }
             Err(_) => Err(End::Silent),
@@ -388,8 +388,8 @@ impl Gate {
         End::Broken(Box::new(Refused { reason, answer, id, keep: Keep::CLOSE }))
     }
 
-    fn busy(&self, id: &RequestId) -> Answer {
-        Answer::error(503, "busy", "too much to do; try again in a moment", id).with("Retry-After", "2")
+    fn overloaded(&self, id: &RequestId) -> Answer {
+        Answer::error(503, "overloaded", "too much to do; try again in a moment", id).with("Retry-After", "2")
     }
 
     /// Takes a token for a request; the wait if there is none.

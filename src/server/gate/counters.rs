@@ -26,7 +26,7 @@ pub enum Refusal {
     /// Dropped or refused because all the bytes there are were held.
     BytesFull,
     /// No worker was free in time.
-    Busy,
+    Overloaded,
     /// No file descriptor was left, or the system refused otherwise.
     AcceptFailed,
     /// The answer could not be made: a panic, or the way to the workers broke.
@@ -45,7 +45,7 @@ impl Refusal {
         Self::ByService,
         Self::ConnectionsFull,
         Self::BytesFull,
-        Self::Busy,
+        Self::Overloaded,
         Self::AcceptFailed,
         Self::Broken,
     ];
@@ -62,7 +62,7 @@ impl Refusal {
             Self::ByService => "by_service",
             Self::ConnectionsFull => "connections_full",
             Self::BytesFull => "bytes_full",
-            Self::Busy => "busy",
+            Self::Overloaded => "overloaded",
             Self::AcceptFailed => "accept_failed",
             Self::Broken => "broken",
         }
@@ -141,11 +141,14 @@ mod tests {
     fn the_line_says_what_came_since_the_last_one() {
         let counters = Counters::default();
         assert_eq!(line(&[], &counters.refused()), None);
-        counters.refuse(Refusal::Busy);
-        counters.refuse(Refusal::Busy);
+        counters.refuse(Refusal::Overloaded);
+        counters.refuse(Refusal::Overloaded);
         counters.refuse(Refusal::Malformed);
         let before = counters.refused();
-        assert_eq!(line(&[], &before).as_deref(), Some("listener: turned away within a minute: malformed 1, busy 2"));
+        assert_eq!(
+            line(&[], &before).as_deref(),
+            Some("listener: turned away within a minute: malformed 1, overloaded 2")
+        );
         assert_eq!(line(&before, &counters.refused()), None);
         counters.refuse(Refusal::Broken);
         let text = line(&before, &counters.refused());
