@@ -38,7 +38,7 @@ use crate::config::Patience;
 use crate::model::{BySide, ItemKey, LinkId, PassId, ProjectGid, RouteName, Rules, Side, Timestamp};
 use crate::provider::{self, ProviderError, Requests};
 use crate::reconcile::{Allowance, Lately, PairSeen, Plan, Refusal, Repair};
-use crate::store::{Due, LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
+use crate::store::{Due, Lease, PassEnd, PassStart, Record, Store, StoreError};
 
 pub use edit::{Edited, Handling};
 pub use explain::{Alone, Explained, FieldState, LastWrite, Next, Pair};
@@ -506,7 +506,7 @@ impl<'a> Watch<'a> {
             return Err(EngineError::Stopped);
         }
         let now = self.engine.clock.now();
-        if now >= later(self.renewed, LEASE / 3) {
+        if now >= later(self.renewed, self.engine.store.lease() / 3) {
             self.engine.store.renew(self.lease, now)?;
             self.renewed = now;
         }

@@ -1,12 +1,13 @@
 //! Opens a store: for writing, for reading alone, in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_query;
 
 use super::backend::on;
-use super::{Store, StoreError, postgres, sqlite};
+use super::{LEASE, Store, StoreError, postgres, sqlite};
 use crate::config::DatabaseUrl;
 
 impl Store {
@@ -20,7 +21,7 @@ impl Store {
             DatabaseUrl::Sqlite(path) => sqlite::open(path)?,
             DatabaseUrl::Postgres(server) => postgres::open(server)?,
         };
-        Ok(Self { backend: Arc::new(backend), url: url.to_string() })
+        Ok(Self { backend: Arc::new(backend), url: url.to_string(), lease: LEASE })
     }
 
     /// Opens a database and writes nothing anywhere: every write to it is refused.
@@ -38,7 +39,7 @@ impl Store {
                 None => sqlite::in_memory(true)?,
             },
         };
-        Ok(Self { backend: Arc::new(backend), url: url.to_string() })
+        Ok(Self { backend: Arc::new(backend), url: url.to_string(), lease: LEASE })
     }
 
     /// Opens an empty SQLite database in memory; it lives as long as the last clone of the store.
@@ -46,7 +47,18 @@ impl Store {
     /// # Errors
     /// When there is no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Ok(Self { backend: Arc::new(sqlite::in_memory(false)?), url: "sqlite::memory:".to_owned() })
+        Ok(Self { backend: Arc::new(sqlite::in_memory(false)?), url: "sqlite::memory:".to_owned(), lease: LEASE })
+    }
+
+    /// The same database, with leases that are good for this long.
+    #[must_use]
+    pub fn leasing(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// How long a lease is good for without renewal.
+    pub const fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// Asks the database for an answer, for somebody who waits: a few seconds at most for a connection.

@@ -36,7 +36,7 @@ fn pair(number: u64) -> NewLink {
 }
 
 fn with(backend: Backend) -> Store {
-    Store { backend: Arc::new(backend), url: "test".to_owned() }
+    Store { backend: Arc::new(backend), url: "test".to_owned(), lease: LEASE }
 }
 
 fn lease(store: &Store) -> Lease {
