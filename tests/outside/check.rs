@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use evenkeel::config::DatabaseUrl;
-use evenkeel::model::ItemKey;
+use evenkeel::model::{ItemKey, Timestamp};
+use evenkeel::store::{Due, Store};
 use evenkeel::text::split_forge;
 
 use super::{Outside, said};
@@ -85,14 +86,19 @@ impl Outside {
             assert_eq!(linked.insert(item("task"), issue.number), None, "{link}");
         }
         assert_eq!(linked, partners);
+        self.plans_nothing();
+    }
 
+    /// A pass over everything plans nothing and writes nothing; the history and the database are whole. The service is
+    /// not running.
+    pub fn plans_nothing(&self) {
         let before = self.sandbox.log().counts();
         let again = self.run(&["run", "--once", "--full", "--json"]);
         let report: serde_json::Value = serde_json::from_slice(&again.stdout).expect("a report");
         let pass = &report["passes"][0];
         let waiting = pass["counts"]["waiting"].as_u64().expect("a count");
         let wanted = if waiting == 0 { "settled" } else { "drift" };
-        assert_eq!(pass["ended"], wanted, "{}", said(&again));
+        assert_eq!(pass["ended"], wanted, "{}\n{:#?}", said(&again), self.dues());
         assert_eq!(pass["plan"]["repairs"].as_array().map(Vec::len), Some(0), "{}", said(&again));
         let after = self.sandbox.log().counts();
         assert_eq!(
@@ -104,6 +110,12 @@ impl Outside {
         let verified = self.run(&["history", "verify"]);
         assert!(verified.status.success(), "{}", said(&verified));
         self.database_is_sound();
+    }
+
+    /// What is due, ripe or not.
+    pub fn dues(&self) -> Vec<Due> {
+        let store = Store::open_for_reading(&self.database).expect("a database");
+        store.due(&"app".parse().expect("a name"), Timestamp::MAX, 1_000).expect("answers")
     }
 
     /// The file is as SQLite wants it. PostgreSQL looks after its own.

@@ -51,7 +51,7 @@ impl Service {
     }
 
     /// Waits until it ends by itself.
-    pub fn end(self) -> ExitStatus {
+    pub fn end(&self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.ended() {
@@ -63,7 +63,7 @@ impl Service {
     }
 
     /// Ends it as systemd does; it must end well.
-    pub fn stop(self) {
+    pub fn stop(&self) {
         self.signal(Signal::TERM);
         assert_eq!(self.end().code(), Some(0));
     }
