@@ -44,7 +44,7 @@ pub use self::github::{Github, GithubHabits, IssueSeed, IssueView, Limits, Permi
 pub use self::log::{Counts, Log, Seen};
 pub use self::population::{IssueBody, Populated, Population};
 pub use self::serve::Served;
-pub use self::watch::{Fate, Moment};
+pub use self::watch::{Fate, Moment, Watched};
 pub use self::webhooks::{Deliveries, Mishap, Outcome, Pump, Sent, Webhooks};
 pub use self::world::World;
 
@@ -227,7 +227,8 @@ impl Sandbox {
         };
         let ask = web::Ask::parse(request, &base);
         let path = request.url.get(base.len()..).unwrap_or_default().to_owned();
-        if self.is_cut(Moment::Came, side, request.method, &path) {
+        let watched = Watched { side, method: request.method, path: &path, body: &request.body };
+        if self.is_cut(Moment::Came, watched) {
             return (Exchange::Cut, Duration::ZERO);
         }
         let faults = {
@@ -266,7 +267,7 @@ impl Sandbox {
             self.ring();
         }
         self.land(side, request.method.writes());
-        if self.is_cut(Moment::Done, side, request.method, &path) {
+        if self.is_cut(Moment::Done, watched) {
             return (Exchange::Cut, held);
         }
         (exchange, held)

@@ -3,6 +3,7 @@
 //!
 //! At least 300 kills over both databases; `EVENKEEL_KILLS=10000 cargo test --test kills -- --nocapture` for more.
 
+#![allow(clippy::print_stdout, reason = "the counts are told")]
 #![allow(clippy::panic, reason = "a test ends by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what is waited for are other processes, which heed no clock of ours")]
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use evenkeel::config::DatabaseUrl;
 use evenkeel::model::Side;
 use evenkeel::provider::http::Method;
-use evenkeel::sandbox::{Fate, Moment};
+use evenkeel::sandbox::{Fate, Moment, Watched};
 use fastrand::Rng;
 
 use outside::people::{Bodies, People, Ticks};
@@ -84,7 +85,8 @@ struct Life {
 }
 
 /// What kind of request it is.
-fn kind(side: Side, method: Method, path: &str) -> &'static str {
+fn kind(request: Watched<'_>) -> &'static str {
+    let Watched { side, method, path, .. } = request;
     let path = path.split('?').next().unwrap_or_default();
     let words: Vec<&str> = path.split('/').skip(1).collect();
     match (side, method, words.as_slice()) {
@@ -177,9 +179,9 @@ fn world(database: Option<DatabaseUrl>, seed: u64, tasks: usize, lives: usize, t
     let life = Life { doom: Doom::Time(LIFE_MAX), service: None, requests: 0, died_at: None };
     let life = Arc::new(Mutex::new(life));
     let (watched, told) = (life.clone(), tally.clone());
-    world.sandbox.watch(move |moment, side, method, path| {
-        ticks.note(moment, side, method, path);
-        fate(&watched, &told, (side, kind(side, method, path), moment))
+    world.sandbox.watch(move |moment, request| {
+        ticks.note(moment, request);
+        fate(&watched, &told, (request.side, kind(request), moment))
     });
 
     for _ in 0..lives {

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use evenkeel::model::{IssueNumber, Side, TaskGid};
 use evenkeel::provider::http::Method;
-use evenkeel::sandbox::{Fate, Fault, IssueSeed, IssueView, Mishap, Moment, Outcome, Reason, TaskSeed, TaskView, When};
+use evenkeel::sandbox::{
+    Fate, Fault, IssueSeed, IssueView, Mishap, Moment, Outcome, Reason, TaskSeed, TaskView, Watched, When,
+};
 use evenkeel::text::split_forge;
 
 use outside::service::Service;
@@ -213,7 +215,8 @@ fn a_crash_between_create_and_store_makes_no_second_partner() {
     // Each creation is the end of the process that made it: the item is there, and nothing of it is stored.
     let present: Arc<Mutex<Option<Service>>> = Arc::default();
     let killer = present.clone();
-    world.sandbox.watch(move |moment, side, method, path| {
+    world.sandbox.watch(move |moment, request| {
+        let Watched { side, method, path, .. } = request;
         let path = path.split('?').next().unwrap_or_default();
         let creates = match side {
             Side::Tracker => path == "/tasks",

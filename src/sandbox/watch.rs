@@ -25,13 +25,26 @@ pub enum Fate {
     Cut,
 }
 
-/// Who watches: is told the moment, the service, the method, and path and query below the base address.
-pub(super) type Watch = Arc<dyn Fn(Moment, Side, Method, &str) -> Fate + Send + Sync>;
+/// A request as a watcher sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched<'a> {
+    /// Which service.
+    pub side: Side,
+    /// What it wants to do.
+    pub method: Method,
+    /// Path and query below the base address.
+    pub path: &'a str,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// Who watches.
+pub(super) type Watch = Arc<dyn Fn(Moment, Watched<'_>) -> Fate + Send + Sync>;
 
 impl Sandbox {
     /// Calls `watch` twice for every request from now on, in the thread that answers it and without any lock held:
     /// it may act in the sandbox, or end the process that asks.
-    pub fn watch(&self, watch: impl Fn(Moment, Side, Method, &str) -> Fate + Send + Sync + 'static) {
+    pub fn watch(&self, watch: impl Fn(Moment, Watched<'_>) -> Fate + Send + Sync + 'static) {
         *lock(&self.0.watch) = Some(Arc::new(watch));
     }
 
@@ -41,8 +54,8 @@ impl Sandbox {
     }
 
     /// Whether a request is cut at this moment.
-    pub(super) fn is_cut(&self, moment: Moment, side: Side, method: Method, path: &str) -> bool {
+    pub(super) fn is_cut(&self, moment: Moment, request: Watched<'_>) -> bool {
         let watch = lock(&self.0.watch).clone();
-        watch.is_some_and(|watch| watch(moment, side, method, path) == Fate::Cut)
+        watch.is_some_and(|watch| watch(moment, request) == Fate::Cut)
     }
 }

@@ -10,7 +10,7 @@ pub mod people;
 pub mod service;
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
@@ -75,6 +75,8 @@ pub struct Outside {
     env: Vec<(String, String)>,
     served: Served,
     pump: Option<Pump>,
+    /// Deliveries that each replica answered with 200.
+    delivered: Arc<Vec<AtomicUsize>>,
 }
 
 impl Outside {
@@ -104,14 +106,22 @@ impl Outside {
             ("PGPASSWORD".to_owned(), crate::support::postgres::PASSWORD.to_owned()),
             ("NO_COLOR".to_owned(), "1".to_owned()),
         ];
-        let mut world = Self { sandbox, project, repo, folder, database, env, served, pump: None };
+        let delivered: Vec<AtomicUsize> = (0..settings.replicas).map(|_| AtomicUsize::default()).collect();
+        let delivered = Arc::new(delivered);
+        let mut world =
+            Self { sandbox, project, repo, folder, database, env, served, pump: None, delivered: delivered.clone() };
         let addresses: Vec<String> = (0..settings.replicas).map(|_| format!("127.0.0.1:{}", free_port())).collect();
         for (number, address) in addresses.iter().enumerate() {
             let text = world.config(settings, address, addresses.len());
             std::fs::write(world.config_path(number), text).expect("written");
         }
         let way = Arc::new(UreqTransport::new(&Network::default()).expect("a transport"));
-        world.sandbox.webhooks().send_through(Arc::new(Balancer { way, addresses, next: AtomicUsize::new(0) }));
+        world.sandbox.webhooks().send_through(Arc::new(Balancer {
+            way,
+            addresses,
+            delivered,
+            next: AtomicUsize::new(0),
+        }));
         world.pump = settings.hooks.then(|| world.sandbox.webhooks().pump().expect("a thread"));
         world
     }
@@ -183,6 +193,11 @@ impl Outside {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{words:?}: {error}: {}", said(&output)))
     }
 
+    /// Deliveries that each replica answered with 200.
+    pub fn delivered(&self) -> Vec<usize> {
+        self.delivered.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
     /// The end of every replica's log.
     pub fn logs(&self) -> String {
         let mut all = String::new();
@@ -235,21 +250,19 @@ fn free_port() -> u16 {
 struct Balancer {
     way: Arc<UreqTransport>,
     addresses: Vec<String>,
+    delivered: Arc<Vec<AtomicUsize>>,
     next: AtomicUsize,
 }
 
 impl Transport for Balancer {
     fn send(&self, request: &Request, deadline: Duration) -> Result<Response, TransportError> {
-        let mut request = request.clone();
-        if let Some(path) = request.url.strip_prefix(BALANCER) {
-            let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
-            request.url = format!("http://{}{path}", self.addresses[turn]);
+        let Some(path) = request.url.strip_prefix(BALANCER) else { return self.way.send(request, deadline) };
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
+        let url = format!("http://{}{path}", self.addresses[turn]);
+        let answer = self.way.send(&Request { url, ..request.clone() }, deadline)?;
+        if answer.status == 200 {
+            self.delivered[turn].fetch_add(1, Ordering::Relaxed);
         }
-        self.way.send(&request, deadline)
+        Ok(answer)
     }
-}
-
-/// Whether this machine lets us look at a path: a name for a message.
-pub fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use evenkeel::model::Side;
-use evenkeel::provider::http::Method;
-use evenkeel::sandbox::{IssueSeed, Moment, Reason, TaskSeed};
+use evenkeel::sandbox::{IssueSeed, Moment, Reason, TaskSeed, Watched};
 use evenkeel::text::split_forge;
 use fastrand::Rng;
 
@@ -52,7 +51,8 @@ impl Ticks {
     }
 
     /// To be told of every request that the sandbox sees.
-    pub fn note(&self, moment: Moment, side: Side, method: Method, path: &str) {
+    pub fn note(&self, moment: Moment, request: Watched<'_>) {
+        let Watched { side, method, path, .. } = request;
         let path = path.split('?').next().unwrap_or_default();
         let is_item = match side {
             Side::Tracker => path.starts_with("/tasks/"),
