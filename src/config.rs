@@ -39,7 +39,7 @@ use std::time::Duration;
 use crate::model::{BySide, ProjectGid, RepoName, RouteName, Rules};
 
 pub use admin::Admin;
-pub use database::{DatabaseUrl, PostgresTls, PostgresUrl};
+pub use database::{DatabaseUrl, LEASE, PostgresTls, PostgresUrl};
 pub use faults::{ConfigErrors, Fault};
 pub use listen::{ForwardedHeader, Listen, ListenAddress, ListenLimits, Proxies};
 pub use schedule::Schedule;
@@ -151,6 +151,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The database.
     pub database: DatabaseUrl,
+    /// How long a lease is good for without a sign of life of its holder.
+    pub lease: Duration,
     /// How the providers are spoken to.
     pub network: Network,
     /// When what happens.

@@ -15,6 +15,7 @@ mod apply;
 mod edit;
 mod explain;
 mod gather;
+mod hold;
 mod intents;
 mod lag;
 mod lately;
@@ -33,12 +34,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::clock::{Clock, Stop, later, since};
+use crate::clock::{Clock, Stop, since};
 use crate::config::Patience;
 use crate::model::{BySide, ItemKey, LinkId, PassId, ProjectGid, RouteName, Rules, Side, Timestamp};
 use crate::provider::{self, ProviderError, Requests};
 use crate::reconcile::{Allowance, Lately, PairSeen, Plan, Refusal, Repair};
-use crate::store::{Due, LEASE, Lease, PassEnd, PassStart, Record, Store, StoreError};
+use crate::store::{Due, Lease, PassEnd, PassStart, Record, Store, StoreError};
+
+use hold::Hold;
 
 pub use edit::{Edited, Handling};
 pub use explain::{Alone, Explained, FieldState, LastWrite, Next, Pair};
@@ -338,8 +341,8 @@ impl Engine {
         options: &PassOptions,
         work: &mut dyn FnMut(&mut Watch<'_>, &mut Report) -> Result<Ended, EngineError>,
     ) -> Result<Report, EngineError> {
-        let lease = self.lease(options.lease_wait)?;
-        let result = self.pass_under(&lease, kind, options, work);
+        let (lease, taken) = self.lease(options.lease_wait)?;
+        let result = self.pass_under(&lease, Some(taken), kind, options, work);
         // Not releasing costs the next one a wait, nothing more.
         if let Err(error) = self.store.release(&lease) {
             log::warn!("route {}: releasing the lease: {error}", self.route);
@@ -347,13 +350,13 @@ impl Engine {
         result
     }
 
-    /// Takes the lease, waiting for another process if that is wanted.
-    pub(crate) fn lease(&self, wait: Duration) -> Result<Lease, EngineError> {
+    /// Takes the lease, waiting for another process if that is wanted. Answers from when on it is good.
+    pub(crate) fn lease(&self, wait: Duration) -> Result<(Lease, Timestamp), EngineError> {
         let from = self.clock.now();
         loop {
             let now = self.clock.now();
             match self.store.acquire(&self.route, &self.holder, now)? {
-                Ok(lease) => return Ok(lease),
+                Ok(lease) => return Ok((lease, now)),
                 Err(held) if since(from, now) >= wait => {
                     return Err(EngineError::Held {
                         route: self.route.clone(),
@@ -373,6 +376,7 @@ impl Engine {
     fn pass_under(
         &self,
         lease: &Lease,
+        taken: Option<Timestamp>,
         kind: &'static str,
         options: &PassOptions,
         work: &mut dyn FnMut(&mut Watch<'_>, &mut Report) -> Result<Ended, EngineError>,
@@ -398,13 +402,20 @@ impl Engine {
             plan: Plan::new(self.route.clone()),
         };
         let overtaking = options.overtaking.clone();
-        let mut watch = Watch { engine: self, lease, renewed: now, overtaking };
+        let hold = Arc::new(Hold::new(self.store.clone(), self.clock.clone(), lease.clone(), taken));
+        for (_, provider) in self.providers.iter() {
+            provider.permitted_by(Some(hold.clone()));
+        }
+        let mut watch = Watch { engine: self, lease, hold, overtaking };
         if let Some(overtaking) = &watch.overtaking {
             overtaking.open(lease);
         }
         let ended = work(&mut watch, &mut report);
         if let Some(overtaking) = &watch.overtaking {
             overtaking.close(&*self.clock);
+        }
+        for (_, provider) in self.providers.iter() {
+            provider.permitted_by(None);
         }
         let after = self.requests();
         report.requests = BySide::from_fn(|side| Requests {
@@ -494,7 +505,7 @@ impl Engine {
 pub(crate) struct Watch<'a> {
     engine: &'a Engine,
     pub(crate) lease: &'a Lease,
-    renewed: Timestamp,
+    hold: Arc<Hold>,
     /// Shared with the visits that may overtake this pass.
     overtaking: Option<Overtaking>,
 }
@@ -505,11 +516,7 @@ impl<'a> Watch<'a> {
         if self.engine.stop.raised() {
             return Err(EngineError::Stopped);
         }
-        let now = self.engine.clock.now();
-        if now >= later(self.renewed, LEASE / 3) {
-            self.engine.store.renew(self.lease, now)?;
-            self.renewed = now;
-        }
+        self.hold.keep()?;
         Ok(())
     }
 

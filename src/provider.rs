@@ -12,13 +12,16 @@ pub mod hooks;
 pub mod http;
 mod json;
 pub mod pace;
+mod permit;
 pub mod signature;
 #[cfg(test)]
 mod testing;
 
 pub use call::Connection;
+pub use permit::Permit;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Change, Content, Item, ItemKey, Marker, Side, Timestamp};
@@ -144,6 +147,10 @@ pub trait Write: Observe {
 
     /// Adds a comment in canonical Markdown.
     fn comment(&self, key: &ItemKey, text: &str) -> Result<(), ProviderError>;
+
+    /// From now on writes leave only while this permits it; without one they leave freely. A write that may not leave
+    /// is `Stopped`, and was certainly not done.
+    fn permitted_by(&self, _permit: Option<Arc<dyn Permit>>) {}
 }
 
 /// A failure at a provider, grouped by what to do next.

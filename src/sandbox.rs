@@ -4,7 +4,7 @@
 //! the same world, byte for byte. Requests reach it in the process ([`Sandbox::transport`]) or over HTTP on
 //! loopback ([`Sandbox::serve`]); tests furnish it and act in it as people do ([`Sandbox::asana`],
 //! [`Sandbox::github`]), make things go wrong ([`Sandbox::faults`], [`Sandbox::deliveries`]), count requests
-//! ([`Sandbox::log`]) and read the end state ([`Sandbox::world`]). Both services send webhooks through a transport
+//! ([`Sandbox::log`]), watch them ([`Sandbox::watch`]) and read the end state ([`Sandbox::world`]). Both services send webhooks through a transport
 //! that is given to them ([`Sandbox::webhooks`]). Large populations are computed from an index instead of being
 //! stored ([`Sandbox::populate_pairs`]).
 //!
@@ -22,6 +22,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod watch;
 mod web;
 mod webhooks;
 mod world;
@@ -43,6 +44,7 @@ pub use self::github::{Github, GithubHabits, IssueSeed, IssueView, Limits, Permi
 pub use self::log::{Counts, Log, Seen};
 pub use self::population::{IssueBody, Populated, Population};
 pub use self::serve::Served;
+pub use self::watch::{Fate, Moment, Watched};
 pub use self::webhooks::{Deliveries, Mishap, Outcome, Pump, Sent, Webhooks};
 pub use self::world::World;
 
@@ -59,6 +61,7 @@ struct Inner {
     /// Rung when there may be something to send.
     bell: Condvar,
     in_flight: BySide<InFlight>,
+    watch: Mutex<Option<watch::Watch>>,
     stop: Stop,
 }
 
@@ -116,6 +119,7 @@ impl Sandbox {
             state: Mutex::new(state),
             bell: Condvar::new(),
             in_flight: BySide::default(),
+            watch: Mutex::default(),
             stop: Stop::default(),
         }))
     }
@@ -223,6 +227,10 @@ impl Sandbox {
         };
         let ask = web::Ask::parse(request, &base);
         let path = request.url.get(base.len()..).unwrap_or_default().to_owned();
+        let watched = Watched { side, method: request.method, path: &path, body: &request.body };
+        if self.is_cut(Moment::Came, watched) {
+            return (Exchange::Cut, Duration::ZERO);
+        }
         let faults = {
             let State { faults, rng, .. } = &mut *self.state();
             faults.draw(side, request.method, &path, rng)
@@ -253,12 +261,15 @@ impl Sandbox {
             },
         };
         let status = if let Exchange::Answer(response) = &exchange { response.status } else { 0 };
-        state.log.note(Seen { side, method: request.method, path, status });
+        state.log.note(Seen { side, method: request.method, path: path.clone(), status });
         drop(state);
         if request.method.writes() {
             self.ring();
         }
         self.land(side, request.method.writes());
+        if self.is_cut(Moment::Done, watched) {
+            return (Exchange::Cut, held);
+        }
         (exchange, held)
     }
 

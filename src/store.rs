@@ -72,6 +72,8 @@ pub struct Store {
     intake: Arc<Together<(NewDelivery, Timestamp), TakenIn>>,
     /// For a person; without a password.
     url: String,
+    /// How long the leases it gives out are good for.
+    lease: Duration,
 }
 
 /// What a sweep needs of a link: small, so that hundreds of thousands cost little.
@@ -399,5 +401,5 @@ pub struct Recorded {
     pub links: Vec<LinkId>,
 }
 
-/// How long a lease is good for without renewal; a dead process's work is taken over after that.
-pub const LEASE: Duration = Duration::from_secs(60);
+/// How long a lease is good for without renewal, unless [`Store::leasing`] says otherwise.
+pub use crate::config::LEASE;

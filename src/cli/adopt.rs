@@ -132,7 +132,7 @@ fn named(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
 fn link(context: &Context, route: &Route, wanted: &[BySide<ItemKey>]) -> Result<crate::engine::Report, Failure> {
     say_who_holds(context, &route.name)?;
     let cause = format!("adopted by {}", context.actor);
-    let report = context.engine(route)?.join(wanted, &cause, "adopt", &by_operator())?;
+    let report = context.engine(route)?.join(wanted, &cause, "adopt", &by_operator(context))?;
     if !context.out.json {
         let mut text = joins_text(&report.plan, context.out.width);
         text.push_str(&messages(&report.messages, context.out.width));

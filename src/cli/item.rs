@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use super::run::LEASE_WAIT;
+use super::run::lease_wait;
 use super::{Context, Failure, output};
 use crate::clock::since;
 use crate::config::Route;
@@ -51,8 +51,8 @@ fn first(routes: Vec<&Route>) -> Result<&Route, Failure> {
 }
 
 /// How an operator's pass is made: waits for the service's own pass to end.
-pub(super) fn by_operator() -> PassOptions {
-    PassOptions { cause: "operator".to_owned(), lease_wait: LEASE_WAIT, ..PassOptions::default() }
+pub(super) fn by_operator(context: &Context) -> PassOptions {
+    PassOptions { cause: "operator".to_owned(), lease_wait: lease_wait(&context.store), ..PassOptions::default() }
 }
 
 /// Says who is at work on a route, when this command will have to wait for it.
@@ -64,7 +64,7 @@ pub(super) fn say_who_holds(context: &Context, route: &RouteName) -> Result<(), 
         output::aside(format_args!(
             "route {route}: {} is at work on it; waiting up to {} s",
             held.holder,
-            LEASE_WAIT.as_secs()
+            lease_wait(&context.store).as_secs()
         ));
     }
     Ok(())

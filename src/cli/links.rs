@@ -170,7 +170,7 @@ fn add(
         return Ok(Exit::Drift);
     }
     say_who_holds(context, &route.name)?;
-    let mut options = by_operator();
+    let mut options = by_operator(context);
     options.only_plan = Some(plan.hash());
     let report = engine.join(&pairs, &cause, "link", &options)?;
     if context.out.json {
@@ -238,7 +238,7 @@ fn remove(context: &Context, item: &ItemKey, reason: &str) -> Result<Exit, Failu
     };
     let route = route_of(context, item, Some(&link.route))?;
     say_who_holds(context, &route.name)?;
-    let parting = context.engine(route)?.part(&link, reason, &by_operator())?;
+    let parting = context.engine(route)?.part(&link, reason, &by_operator(context))?;
     if context.out.json {
         context.out.json(&parting)?;
     } else {

@@ -107,7 +107,8 @@ fn give_up(context: &Context, id: i64, reason: &str) -> Result<Exit, Failure> {
         return Ok(Exit::Settled);
     };
     say_who_holds(context, &due.route)?;
-    let report = context.engine(route)?.drop_parked(std::slice::from_ref(&due), reason.trim(), &by_operator())?;
+    let report =
+        context.engine(route)?.drop_parked(std::slice::from_ref(&due), reason.trim(), &by_operator(context))?;
     if context.out.json {
         context.out.json(&serde_json::json!({ "dropped": due, "pass": report.pass, "reason": reason.trim() }))?;
     } else {

@@ -14,11 +14,13 @@ use crate::engine::{Ended, EngineError, PassOptions, Report, Wake};
 use crate::model::{BySide, Fingerprint, Side};
 use crate::provider::Requests;
 use crate::reconcile::Allowance;
-use crate::store::LEASE;
+use crate::store::Store;
 
 /// How long to wait for another process at work on the route: as long as the lease of one that died
 /// may still stand, and a little more.
-pub(super) const LEASE_WAIT: Duration = LEASE.saturating_add(Duration::from_secs(5));
+pub(super) const fn lease_wait(store: &Store) -> Duration {
+    store.lease().saturating_add(Duration::from_secs(5))
+}
 
 /// What `--json` answers.
 #[derive(Serialize)]
@@ -77,13 +79,13 @@ pub(super) fn pass(
         Err(EngineError::Held { holder, .. }) => {
             watched.clear();
             if context.loudness >= 0 {
-                let seconds = LEASE_WAIT.as_secs();
+                let seconds = lease_wait(&context.store).as_secs();
                 aside(format_args!(
                     "route {}: {holder} is at work on it; waiting for it to end, up to {seconds} s",
                     route.name
                 ));
             }
-            engine.pass(wake, &PassOptions { lease_wait: LEASE_WAIT, ..options })
+            engine.pass(wake, &PassOptions { lease_wait: lease_wait(&context.store), ..options })
         }
         other => other,
     };

@@ -14,7 +14,7 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let store = Store::open(&config.database)?;
+    let store = Store::open(&config.database)?.leasing(config.lease);
     match service::run(config, store, || setup::read(global).1) {
         ExitReason::Stopped => {
             log::info!("stopped; what is left is due for the next start");

@@ -74,7 +74,8 @@ impl Context {
         let store = match access {
             Access::Read => Store::open_for_reading(&config.database)?,
             Access::Write => Store::open(&config.database)?,
-        };
+        }
+        .leasing(config.lease);
         Ok(Self::interruptible(config, store, global))
     }
 

@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, args: &UndoArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Drift);
     }
     say_who_holds(context, &route.name)?;
-    let undone = engine.undo(&plan, &by_operator())?;
+    let undone = engine.undo(&plan, &by_operator(context))?;
     if context.out.json {
         context
             .out

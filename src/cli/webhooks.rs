@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::args::{HookScope, WebhooksAction, WebhooksArgs};
 use super::item::ago;
 use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, aside, count, paint};
-use super::run::LEASE_WAIT;
+use super::run::lease_wait;
 use super::{Access, Context, Exit, Failure};
 use crate::clock::{Timestamp, later};
 use crate::hooks::{HooksError, Keeper, Listed, Report, Subject, subjects};
@@ -92,13 +92,13 @@ fn routes_of<'a>(context: &'a Context, provider: &str, resource: &str) -> Vec<&'
 
 /// Waits for whoever else is looking after the hooks, as long as one that died may seem to.
 fn in_turn<T>(context: &Context, work: impl Fn() -> Result<T, HooksError>) -> Result<T, Failure> {
-    let until = later(context.clock.now(), LEASE_WAIT);
+    let until = later(context.clock.now(), lease_wait(&context.store));
     let mut said = false;
     loop {
         match work() {
             Err(HooksError::Held(holder)) if context.clock.now() < until => {
                 if !said && context.loudness >= 0 {
-                    let seconds = LEASE_WAIT.as_secs();
+                    let seconds = lease_wait(&context.store).as_secs();
                     aside(format_args!("{holder} is looking after the hooks; waiting up to {seconds} s"));
                 }
                 said = true;

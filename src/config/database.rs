@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
@@ -68,6 +69,10 @@ const POSTGRES_PORT: u16 = 5432;
 
 /// Where Debian's PostgreSQL, and most others, put the socket.
 const SOCKET_FOLDER: &str = "/var/run/postgresql";
+
+/// How long a lease is good for without renewal: a dead process's work is taken over after that. Far longer than the
+/// wait for a usual answer, and than the clocks of replicas are apart.
+pub const LEASE: Duration = Duration::from_secs(60);
 
 /// Finds the database. The file says it, else `DATABASE_URL`, else `PGHOST` or `PGDATABASE`, else it
 /// is `evenkeel.db` in the state directory or the working directory.

@@ -15,7 +15,7 @@ use super::schedule::check;
 use super::secret::{Kind, Secret, World, secret_in_env, secret_of};
 use super::section::{Given, Schema, Section, Walk};
 use super::webhooks::webhooks;
-use super::{Config, ConfigErrors, LogFormat, Network, Patience, Schedule, loopback};
+use super::{Config, ConfigErrors, LEASE, LogFormat, Network, Patience, Schedule, loopback};
 use crate::model::{BySide, Side};
 
 /// Reads everything. The schema is what was asked of the file, for the test that reads the example.
@@ -67,6 +67,7 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
 
     let section = root.section("database");
     let database = database(&section, world, report);
+    let lease = seconds(&section, "lease_seconds", 1, 3_600, LEASE);
     section.finish();
 
     let tokens = services
@@ -97,6 +98,7 @@ fn whole<'t>(walk: &Walk<'_>, document: &'t DeTable<'t>, world: World<'_>, repor
     Some(Config {
         routes: routes?,
         database: database?,
+        lease,
         network,
         schedule,
         patience,

@@ -141,7 +141,7 @@ impl Engine {
         }
         let wake = Wake::Overtake(dues);
         let options = PassOptions { cause: cause.to_owned(), ..PassOptions::default() };
-        let report = self.pass_under(&visit.lease, wake.as_str(), &options, &mut |watch, report| {
+        let report = self.pass_under(&visit.lease, None, wake.as_str(), &options, &mut |watch, report| {
             self.run(watch, &wake, &options, report)
         })?;
         // What a brake or a failure left is due, but no longer rung for: the next pass takes it up.

@@ -16,7 +16,7 @@ mod wire;
 pub use hooks::AsanaHooks;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, json};
@@ -25,7 +25,10 @@ use self::feed::{Place, Stream};
 use self::wire::{Enveloped, Named, Project, Read, Task};
 use super::call::{Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
-use super::{Changes, Cursor, Draft, Finding, Found, Marked, Observe, ProviderError, Requests, Sink, Write, finding};
+use super::permit::Barrier;
+use super::{
+    Changes, Cursor, Draft, Finding, Found, Marked, Observe, Permit, ProviderError, Requests, Sink, Write, finding,
+};
 use crate::clock::earlier;
 use crate::model::{
     Assignees, Change, FieldPolicy, Item, ItemKey, ProjectGid, Rules, Side, Status, TaskGid, Timestamp,
@@ -47,6 +50,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// The tasks of one Asana project.
 pub struct AsanaClient {
     caller: Caller,
+    barrier: Barrier,
     project: ProjectGid,
     rules: Rules,
     /// `opt_fields` of listings and of single reads.
@@ -91,8 +95,11 @@ fn fields(rules: &Rules) -> String {
 impl AsanaClient {
     /// A client for one project; sends nothing yet.
     pub fn new(connection: Connection, project: ProjectGid, rules: &Rules) -> Self {
+        let barrier = Barrier::default();
+        let transport = barrier.before(connection.transport.clone());
         Self {
-            caller: Caller::new(Service::Asana, connection),
+            caller: Caller::new(Service::Asana, Connection { transport, ..connection }),
+            barrier,
             project,
             fields: fields(rules),
             rules: rules.clone(),
@@ -289,6 +296,10 @@ impl Observe for AsanaClient {
 }
 
 impl Write for AsanaClient {
+    fn permitted_by(&self, permit: Option<Arc<dyn Permit>>) {
+        self.barrier.set(permit);
+    }
+
     fn create(&self, draft: &Draft) -> Result<Item, ProviderError> {
         let content = &draft.content;
         let people = &self.rules.people;

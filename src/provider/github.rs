@@ -17,7 +17,7 @@ mod wire;
 pub use hooks::{GithubHooks, hook_sources};
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,10 @@ use serde_json::{Map, Value, json};
 use self::wire::{Issue, Repo};
 use super::call::{About, Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
-use super::{Changes, Cursor, Draft, Finding, Found, Marked, Observe, ProviderError, Requests, Sink, Write, finding};
+use super::permit::Barrier;
+use super::{
+    Changes, Cursor, Draft, Finding, Found, Marked, Observe, Permit, ProviderError, Requests, Sink, Write, finding,
+};
 use crate::clock::{earlier, later, lock};
 use crate::model::{Assignees, Change, IssueRef, Item, ItemKey, RepoName, Rules, Side, Status, Timestamp};
 use crate::text;
@@ -60,6 +63,7 @@ struct Place {
 /// The issues of one GitHub repository.
 pub struct GithubClient {
     caller: Caller,
+    barrier: Barrier,
     repo: RepoName,
     rules: Rules,
     /// `/repos/{owner}/{name}`, or `/repositories/{id}` once a redirect told so.
@@ -72,8 +76,10 @@ impl GithubClient {
     /// A client for one repository; sends nothing yet.
     pub fn new(connection: Connection, repo: RepoName, rules: &Rules) -> Self {
         let root = Mutex::new(format!("/repos/{repo}"));
-        let caller = Caller::new(Service::Github, connection);
-        Self { caller, repo, rules: rules.clone(), root, ids: Mutex::default() }
+        let barrier = Barrier::default();
+        let transport = barrier.before(connection.transport.clone());
+        let caller = Caller::new(Service::Github, Connection { transport, ..connection });
+        Self { caller, barrier, repo, rules: rules.clone(), root, ids: Mutex::default() }
     }
 
     fn url(&self, path: &str) -> String {
@@ -402,6 +408,10 @@ impl Observe for GithubClient {
 }
 
 impl Write for GithubClient {
+    fn permitted_by(&self, permit: Option<Arc<dyn Permit>>) {
+        self.barrier.set(permit);
+    }
+
     fn create(&self, draft: &Draft) -> Result<Item, ProviderError> {
         let content = &draft.content;
         let mut data = Map::new();

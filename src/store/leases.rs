@@ -7,7 +7,7 @@ use diesel::upsert::excluded;
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::leases;
-use super::{LEASE, Lease, Store, StoreError, columns};
+use super::{Lease, Store, StoreError, columns};
 use crate::clock::later;
 use crate::model::{RouteName, Timestamp};
 
@@ -39,7 +39,7 @@ struct LeaseInsert<'a> {
 }
 
 impl Store {
-    /// Takes the lease of a route for [`LEASE`] if it is free, ran out at `now`, or is held by the same `holder`.
+    /// Takes the lease of a route, for as long as [`Store::lease`] says, if it is free, ran out at `now`, or is held by the same `holder`.
     ///
     /// Every success gives out a higher token, so that whoever held it before (also an earlier run of the same holder)
     /// can write no more.
@@ -49,8 +49,12 @@ impl Store {
     pub fn acquire(&self, route: &RouteName, holder: &str, now: Timestamp) -> Result<Result<Lease, Held>, StoreError> {
         let holder = columns::clean(holder);
         let now_millis = columns::millis(now);
-        let row =
-            LeaseInsert { route: route.as_str(), holder: &holder, token: 1, until: columns::millis(later(now, LEASE)) };
+        let row = LeaseInsert {
+            route: route.as_str(),
+            holder: &holder,
+            token: 1,
+            until: columns::millis(later(now, self.lease)),
+        };
         self.backend.write(format_args!("route {route}: taking the lease"), |conn| {
             let token: Option<i64> = on!(conn, |c| {
                 let take =
@@ -102,7 +106,7 @@ impl Store {
         })
     }
 
-    /// Extends a lease to [`LEASE`] after `now`.
+    /// Extends a lease to [`Store::lease`] after `now`.
     ///
     /// # Errors
     /// `LostLease` when somebody else took it, and when the database fails.
@@ -110,7 +114,7 @@ impl Store {
         let route = &lease.route;
         self.backend.write(format_args!("route {route}: renewing the lease"), |conn| {
             let held = on!(conn, |c| diesel::update(ours!(lease))
-                .set(leases::until.eq(columns::millis(later(now, LEASE))))
+                .set(leases::until.eq(columns::millis(later(now, self.lease))))
                 .execute(c))?;
             if held == 1 { Ok(()) } else { Err(lost(lease)) }
         })

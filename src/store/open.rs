@@ -1,13 +1,14 @@
 //! Opens a store: for writing, for reading alone, in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_query;
 
 use super::backend::{Backend, Door, Usher, on};
 use super::together::Together;
-use super::{Store, StoreError, postgres, sqlite};
+use super::{LEASE, Store, StoreError, postgres, sqlite};
 use crate::config::DatabaseUrl;
 
 /// Transactions with deliveries that a server is given at the same time, of the pool's connections.
@@ -56,13 +57,24 @@ impl Store {
     /// The same database, past somebody who is asked before every use of it.
     #[must_use]
     pub fn ushered(&self, usher: Arc<dyn Usher>) -> Self {
-        Self { backend: self.backend.ushered(usher), intake: self.intake.clone(), url: self.url.clone() }
+        Self { backend: self.backend.ushered(usher), ..self.clone() }
+    }
+
+    /// The same database, with leases that are good for this long.
+    #[must_use]
+    pub fn leasing(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// How long a lease is good for without renewal.
+    pub const fn lease(&self) -> Duration {
+        self.lease
     }
 
     pub(super) fn over(backend: Backend, url: String) -> Self {
         // SQLite has one writer; a server commits for several at a time, and one that waits for a row keeps nobody else.
         let hands = if matches!(backend, Backend::Sqlite { .. }) { 1 } else { SERVER_HANDS };
-        Self { backend: Door::to(backend), intake: Arc::new(Together::new(hands)), url }
+        Self { backend: Door::to(backend), intake: Arc::new(Together::new(hands)), url, lease: LEASE }
     }
 
     /// Asks the database for an answer, for somebody who waits: a few seconds at most for a connection.

@@ -11,9 +11,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use evenkeel::config::{DatabaseUrl, PostgresTls, PostgresUrl, Secret};
 
@@ -33,7 +33,13 @@ pub struct Server {
     /// The certificate authority that vouches for it as `localhost`; `None` if this PostgreSQL was built without TLS.
     pub ca_file: Option<PathBuf>,
     /// The shell that guards it; its standard input is the pipe that says that we live.
-    _guard: Child,
+    guard: Mutex<Guard>,
+}
+
+/// The shell, and what it says.
+struct Guard {
+    shell: Child,
+    says: BufReader<ChildStdout>,
 }
 
 /// A new, empty database on the shared server; `None` where there are no binaries, which is said once.
@@ -45,12 +51,19 @@ pub fn database() -> Option<DatabaseUrl> {
     Some(server.url(&name))
 }
 
+/// A server of the caller's own, that may be restarted and keeps what it has committed; `None` where there are no binaries, which is said once.
+pub fn own() -> Option<Server> {
+    server()?;
+    let binaries = binaries()?;
+    Some(start(&binaries, true).unwrap_or_else(|why| panic!("starting PostgreSQL: {why}")))
+}
+
 /// The shared server; `None` where there are no binaries, which is said once.
 pub fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     SERVER
         .get_or_init(|| match binaries() {
-            Some(binaries) => Some(start(&binaries).unwrap_or_else(|why| panic!("starting PostgreSQL: {why}"))),
+            Some(binaries) => Some(start(&binaries, false).unwrap_or_else(|why| panic!("starting PostgreSQL: {why}"))),
             None => {
                 let why = "no initdb and postgres in PATH, /usr/lib/postgresql/*/bin or the other usual places";
                 assert!(std::env::var(REQUIRE).as_deref() != Ok("1"), "{REQUIRE}=1, but {why}");
@@ -63,6 +76,22 @@ pub fn server() -> Option<&'static Server> {
 }
 
 impl Server {
+    /// A new, empty database on it.
+    pub fn database(&self, name: &str) -> DatabaseUrl {
+        execute(&self.url("postgres"), &format!("CREATE DATABASE {name}"));
+        self.url(name)
+    }
+
+    /// Ends it as a crash does, every connection with it, and starts it again; it answers by then.
+    pub fn restart(&self) {
+        let mut guard = self.guard.lock().expect("the guard");
+        let Guard { shell, says } = &mut *guard;
+        writeln!(shell.stdin.as_mut().expect("it was piped"), "restart").expect("the guard listens");
+        let mut word = String::new();
+        says.read_line(&mut word).expect("the guard answers");
+        assert_eq!(word.trim(), "ready", "the server did not come back");
+    }
+
     /// A database of it, through its Unix socket.
     pub fn url(&self, database: &str) -> DatabaseUrl {
         DatabaseUrl::Postgres(Box::new(PostgresUrl {
@@ -172,7 +201,7 @@ impl Runner {
     }
 }
 
-fn start(binaries: &Path) -> Result<Server, String> {
+fn start(binaries: &Path, keeps: bool) -> Result<Server, String> {
     let runner = Runner::find()?;
     // Short: a Unix socket's path may have 107 bytes. The guard removes it.
     let directory =
@@ -214,10 +243,10 @@ fn start(binaries: &Path) -> Result<Server, String> {
     for _ in 0..5 {
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(|e| e.to_string())?.port();
-        match serve(binaries, &runner, &directory, &data, port, tls) {
+        match serve(binaries, &runner, &directory, &data, port, tls, keeps) {
             Ok(guard) => {
                 let ca_file = tls.then(|| directory.join("ca.pem"));
-                return Ok(Server { directory, port, ca_file, _guard: guard });
+                return Ok(Server { directory, port, ca_file, guard: Mutex::new(guard) });
             }
             Err(why) => {
                 tls = tls && !why.contains("SSL is not supported by this build");
@@ -229,7 +258,8 @@ fn start(binaries: &Path) -> Result<Server, String> {
     Err(failure)
 }
 
-/// Starts the server behind its guard, and waits until it answers or has died.
+/// Starts the server behind its guard, and waits until it answers or has died. One that `keeps` has written what it
+/// committed before it says so, and loses nothing when it is ended; the current may not fail all the same.
 fn serve(
     binaries: &Path,
     runner: &Runner,
@@ -237,27 +267,37 @@ fn serve(
     data: &Path,
     port: u16,
     tls: bool,
-) -> Result<Child, String> {
+    keeps: bool,
+) -> Result<Guard, String> {
     let log = directory.join(format!("log-{port}"));
-    // The eighth line of postmaster.pid says when it accepts connections. `read` ends when we do, in whatever way.
+    // The eighth line of postmaster.pid says when it accepts connections. `read` ends when we do, in whatever way;
+    // a line is the wish for a restart.
     // SIGQUIT is "stop at once".
     let script = r#"
-        "$1" -D "$2" -p "$3" -k "$4" -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off \
-            -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB -c jit=off \
-            -c ssl=$6 -c ssl_key_file="$4/key.pem" -c ssl_cert_file="$4/certificate.pem" </dev/null >"$5" 2>&1 &
-        server=$!
+        serve() {
+            "$1" -D "$2" -p "$3" -k "$4" -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=$7 \
+                -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB -c jit=off \
+                -c ssl=$6 -c ssl_key_file="$4/key.pem" -c ssl_cert_file="$4/certificate.pem" </dev/null >>"$5" 2>&1 &
+            server=$!
+            state=silent
+            for _ in $(seq 1 1200); do
+                if ! kill -0 $server 2>/dev/null; then state=dead; break; fi
+                if [ "$(sed -n 8p "$2/postmaster.pid" 2>/dev/null | tr -d ' ')" = ready ]; then state=ready; break; fi
+                sleep 0.05
+            done
+            echo $state
+        }
         trap '' INT TERM HUP
-        state=silent
-        for _ in $(seq 1 1200); do
-            if ! kill -0 $server 2>/dev/null; then state=dead; break; fi
-            if [ "$(sed -n 8p "$2/postmaster.pid" 2>/dev/null | tr -d ' ')" = ready ]; then state=ready; break; fi
-            sleep 0.05
+        serve "$@"
+        served=$state
+        while [ $state = ready ] && read -r _; do
+            kill -QUIT $server
+            wait $server
+            serve "$@"
         done
-        echo $state
-        if [ $state = ready ]; then read -r _; fi
         kill -QUIT $server
         wait $server
-        if [ $state = ready ]; then rm -rf "$4"; fi
+        if [ $served = ready ]; then rm -rf "$4"; fi
     "#;
     let mut guard = runner
         .command(Path::new("/bin/sh"))
@@ -268,6 +308,7 @@ fn serve(
         .arg(directory)
         .arg(&log)
         .arg(if tls { "on" } else { "off" })
+        .arg(if keeps { "on" } else { "off" })
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -276,10 +317,10 @@ fn serve(
         .spawn()
         .map_err(|e| format!("the guard: {e}"))?;
     let mut word = String::new();
-    let answers = guard.stdout.take().expect("it was piped");
-    BufReader::new(answers).read_line(&mut word).map_err(|e| format!("the guard: {e}"))?;
+    let mut says = BufReader::new(guard.stdout.take().expect("it was piped"));
+    says.read_line(&mut word).map_err(|e| format!("the guard: {e}"))?;
     if word.trim() == "ready" {
-        return Ok(guard);
+        return Ok(Guard { shell: guard, says });
     }
     let _ = guard.wait();
     Err(format!("the server is {}: {}", word.trim(), fs::read_to_string(&log).unwrap_or_default()))
