@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use fastrand::Rng;
 
-use crate::clock::{Clock, Stop, SystemClock, lock};
+use crate::clock::{Clock, Stop, SystemClock, Timestamp, lock};
 use crate::config::{Config, Route, Secret};
 use crate::engine::{Engine, Progress, Providers, Quiet};
 use crate::model::{BySide, Side};
@@ -148,12 +148,15 @@ impl Workshop {
         if let Some((_, _, pace)) = paces.iter().find(|(known, secret, _)| *known == side && secret == token) {
             return pace.clone();
         }
-        let pace = Arc::new(match side {
-            Side::Tracker => Pace::asana(&self.config.network),
-            Side::Forge => Pace::github(&self.config.network),
-        });
+        let pace = Arc::new(Pace::of(side, &self.config.network));
         paces.push((side, token.clone(), pace.clone()));
         pace
+    }
+
+    /// Until when a side of the route is left in peace by its breaker, as far as this process knows, and why.
+    pub fn resting(&self, route: &Route) -> Option<(Timestamp, String)> {
+        let now = self.clock.now();
+        Side::BOTH.into_iter().filter_map(|side| self.pace(side, &route.tokens[side]).resting(now)).max()
     }
 
     /// The engine of a route, heard by nobody.

@@ -5,6 +5,7 @@
 //! | not sent | again, then `Unreachable` | again, then `Unreachable` (not done) |
 //! | no answer, 5xx | again, then `Unreachable` | `Unreachable` (maybe done), never again |
 //! | a limit | waits as told if short, else `Busy` | the same: the service refused it, nothing was done |
+//! | (the breaker is open) | `Resting`, not sent | `Resting`, not sent |
 //! | 401, 403 | `Denied` | `Denied`; about one Asana task `Refused` |
 //! | 404, 410 | `Denied` for a project or repository | `Gone` for an item |
 //! | other 4xx | `Refused` | `Refused` |
@@ -17,9 +18,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::breaker::{Shown, Trouble};
 use super::http::{Method, Request, Response, Transport, TransportError, USER_AGENT};
 use super::json;
-use super::pace::{Denied, Pace, Weight};
+use super::pace::{Denied, Pace, Ticket, Weight};
 use super::{Halt, ProviderError, Requests, Sink};
 use crate::clock::{Clock, Stop, Timestamp, lock, since};
 use crate::config::Secret;
@@ -38,7 +40,7 @@ pub struct Connection {
     pub clock: Arc<dyn Clock>,
     /// Cuts waits short.
     pub stop: Stop,
-    /// The pacing of this credential; all routes that use it share one.
+    /// The pacing of this credential and its breaker; all routes that use it share one.
     pub pace: Arc<Pace>,
     /// Longest time for one request and its whole answer.
     pub call_timeout: Duration,
@@ -190,15 +192,19 @@ impl Caller {
                 Err(Denied::Later(after)) => {
                     return Err(ProviderError::Busy { doing: ask.doing.clone(), retry_after: Some(after) });
                 }
+                Err(Denied::Resting { until, why }) => {
+                    return Err(ProviderError::Resting { doing: ask.doing.clone(), why, until });
+                }
             };
             waited += ticket.waited;
             let answer = self.connection.transport.send(&request, self.connection.call_timeout);
-            drop(ticket);
             self.count(ask.method, &answer);
             tries += 1;
+            let limit = answer.as_ref().ok().and_then(|response| self.limit(response, limited));
+            self.show(ticket, ask, &answer, limit);
             let (why, maybe_done, told) = match answer {
                 Ok(response) => {
-                    if let Some(quiet) = self.limit(&response, limited) {
+                    if let Some(quiet) = limit {
                         pace.hold(&**clock, quiet);
                         limited += 1;
                         if waited.saturating_add(quiet) > WAIT_MAX || limited >= TRIES {
@@ -243,6 +249,34 @@ impl Caller {
             self.pause(wait)?;
             waited += wait;
         }
+    }
+
+    /// Tells the breaker what an answer shows of the service. What is wrong with one item is not the service's failure,
+    /// and neither is our own stop.
+    fn show(
+        &self,
+        ticket: Ticket<'_>,
+        ask: &Ask<'_>,
+        answer: &Result<Response, TransportError>,
+        limit: Option<Duration>,
+    ) {
+        let failed = match (answer, limit) {
+            (_, Some(quiet)) => Some((Trouble::Limit, format!("told to wait {} s", quiet.as_secs()))),
+            (Ok(response), None) if ask.accept.contains(&response.status) => None,
+            (Ok(response), None) => match response.status {
+                500..=599 | 408 | 424 => Some((Trouble::Outage, format!("status {}", response.status))),
+                401 => Some((Trouble::Token, format!("status 401 {}", self.message(response)))),
+                _ => None,
+            },
+            (Err(TransportError::NotSent(why) | TransportError::NoAnswer(why)), None) => {
+                Some((Trouble::Outage, self.shown(why)))
+            }
+            (Err(TransportError::TooLarge(_)), None) => None,
+            (Err(TransportError::Stopped), None) => return,
+        };
+        let chance = lock(&self.chance).f64();
+        let shown = failed.as_ref().map_or(Shown::Good, |(trouble, why)| Shown::Failed(*trouble, why));
+        ticket.shown(&*self.connection.clock, shown, chance);
     }
 
     fn request(&self, ask: &Ask<'_>) -> Request {

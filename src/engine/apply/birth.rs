@@ -247,6 +247,11 @@ impl Hands<'_, '_> {
                 // Nobody is left to be told.
                 Ok(None) => self.record(&Record { close_intents: vec![intent.id], ..Record::default() }),
                 Err(error) if matches!(error.remedy(), Remedy::RetryLater { .. }) => Ok(()),
+                // The credential's trouble, which may pass; the other comments would meet the same.
+                Err(error) if error.remedy() == Remedy::StopSide && since(intent.opened_at, now) < COMMENT_PATIENCE => {
+                    log::warn!("{}: the comment that names its issue waits: {error}", intent.source);
+                    return Ok(());
+                }
                 Err(error) => {
                     log::warn!("{}: the comment that names its issue is given up: {error}", intent.source);
                     self.record(&Record { close_intents: vec![intent.id], ..Record::default() })

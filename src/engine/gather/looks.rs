@@ -84,7 +84,7 @@ impl Gathering<'_> {
                     Found::NotAnItem => Sight::Unseen("it is no work item (any more)".to_owned()),
                 })
             }
-            Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. })) => {
+            Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. } | ProviderError::Resting { .. })) => {
                 Err(EngineError::Provider { side, error })
             }
             Err(error) => {
