@@ -239,7 +239,7 @@ impl Workshop {
 }
 
 /// Names this process among all that share the database.
-fn holder() -> String {
+pub fn holder() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}:{}:{:08x}", std::process::id(), fastrand::u32(..))
 }

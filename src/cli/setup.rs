@@ -95,11 +95,7 @@ impl Context {
         let mut works = Workshop::new(Arc::new(config), store, operator());
         // Who types a command has perhaps just mended what was wrong.
         works.insists = true;
-        Self {
-            works,
-            out: Output::new(global.json),
-            loudness: loudness(global),
-        }
+        Self { works, out: Output::new(global.json), loudness: loudness(global) }
     }
 
     /// The routes asked for: the named one, or all.

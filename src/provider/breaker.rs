@@ -6,9 +6,9 @@
 //! | open | is refused at once, without leaving | closes it (it was on its way) | says nothing new |
 //! | probing (half-open) | one leaves, the others are refused | closes it | opens it again, for longer |
 //!
-//! Pure: time in milliseconds and chance are arguments. [`Standing`] is what all processes share; how many failures a
-//! process has seen in a row is its own. Any answer that shows the service up and the token accepted is good, a 404
-//! about one item as well as a success.
+//! Pure: time in milliseconds and chance are arguments. A [`Standing`] is what all processes share, the failures in a row
+//! among it, so that one that dies at each failure is counted too. Any answer that shows the service up and the token
+//! accepted is good, a 404 about one item as well as a success.
 
 use std::time::Duration;
 
@@ -118,6 +118,8 @@ pub struct Standing {
     pub since: i64,
     /// Open: nothing leaves before. Probing: nobody else tries before.
     pub until: i64,
+    /// Failures in a row, by kind, in the order of [`Trouble::ALL`].
+    pub in_row: [u32; 3],
 }
 
 /// Whether a request may leave.
@@ -170,11 +172,39 @@ impl Standing {
             openings: self.openings.saturating_add(1),
             since: self.since,
             until: now.saturating_add(span(rest)),
+            in_row: self.in_row,
         };
     }
 
-    fn close(&mut self, now: i64) {
-        *self = Self { since: now, ..Self::default() };
+    /// Whether a request that shows this changes anything.
+    pub(super) fn is_news(&self, shown: Shown<'_>) -> bool {
+        match shown {
+            Shown::Good => self.state != State::Closed || self.in_row != [0; 3],
+            Shown::Failed(..) => self.state != State::Open,
+        }
+    }
+
+    /// Takes in what a request showed. `chance` from 0 to 1 is the jitter of a rest.
+    pub(super) fn heard(&mut self, now: i64, shown: Shown<'_>, chance: f64) {
+        if !self.is_news(shown) {
+            return;
+        }
+        match shown {
+            Shown::Good if self.state == State::Closed => self.in_row = [0; 3],
+            Shown::Good => *self = Self { since: now, ..Self::default() },
+            Shown::Failed(trouble, why) => {
+                let in_row = &mut self.in_row[trouble.place()];
+                *in_row = in_row.saturating_add(1);
+                if self.state == State::Probing || *in_row >= trouble.in_row_max() {
+                    self.open(now, trouble, why, chance);
+                }
+            }
+        }
+    }
+
+    /// Failures in a row of the kind that opened it.
+    pub(super) fn failures(&self) -> u32 {
+        self.trouble.map_or(0, |trouble| self.in_row[trouble.place()])
     }
 
     /// No rest lies further ahead than the longest, whatever the clock did.
@@ -192,55 +222,6 @@ pub enum Shown<'a> {
     Failed(Trouble, &'a str),
 }
 
-/// One process's breaker.
-#[derive(Debug, Default)]
-pub(super) struct Breaker {
-    /// As last known here.
-    pub(super) standing: Standing,
-    /// Failures in a row, by kind.
-    in_row: [u32; 3],
-    /// The place to probe was taken here and is not used yet.
-    pub(super) claimed: bool,
-}
-
-impl Breaker {
-    /// Takes in what another process made of it.
-    pub(super) fn adopt(&mut self, standing: Standing) {
-        if standing.state == State::Closed && self.standing.state != State::Closed {
-            self.in_row = [0; 3];
-        }
-        self.standing = standing;
-    }
-
-    /// Takes in what a request showed; answers whether all must know.
-    pub(super) fn heard(&mut self, now: i64, shown: Shown<'_>, chance: f64) -> bool {
-        match shown {
-            Shown::Good => {
-                self.in_row = [0; 3];
-                if self.standing.state == State::Closed {
-                    return false;
-                }
-                self.standing.close(now);
-            }
-            Shown::Failed(trouble, why) => {
-                let in_row = &mut self.in_row[trouble.place()];
-                *in_row = in_row.saturating_add(1);
-                match self.standing.state {
-                    State::Closed if *in_row < trouble.in_row_max() => return false,
-                    State::Open => return false,
-                    State::Closed | State::Probing => self.standing.open(now, trouble, why, chance),
-                }
-            }
-        }
-        true
-    }
-
-    /// Failures of the kind in a row.
-    pub(super) const fn in_row(&self, trouble: Trouble) -> u32 {
-        self.in_row[trouble.place()]
-    }
-}
-
 pub(super) fn span(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -254,37 +235,41 @@ mod tests {
     const DOWN: Shown<'static> = Shown::Failed(Trouble::Outage, "status 503");
 
     /// One that failures have opened at `now`.
-    fn open(now: i64) -> Breaker {
-        let mut breaker = Breaker::default();
+    fn open(now: i64) -> Standing {
+        let mut breaker = Standing::default();
         for _ in 0..Trouble::Outage.in_row_max() {
             breaker.heard(now, DOWN, 1.0);
         }
-        assert_eq!(breaker.standing.state, State::Open);
+        assert_eq!((breaker.state, breaker.failures()), (State::Open, 6));
         breaker
     }
 
     #[test]
     fn it_opens_at_the_last_of_so_many_failures_in_a_row_and_a_good_answer_starts_the_count_anew() {
         for trouble in Trouble::ALL {
-            let mut breaker = Breaker::default();
+            let mut breaker = Standing::default();
+            assert!(!breaker.is_news(Shown::Good), "nobody need know what is as it was");
             let failed = Shown::Failed(trouble, "it failed");
             for _ in 1..trouble.in_row_max() {
-                assert!(!breaker.heard(0, failed, 0.5));
+                breaker.heard(0, failed, 0.5);
             }
-            assert!(!breaker.heard(0, Shown::Good, 0.5), "nobody else need know");
+            assert!(breaker.is_news(Shown::Good));
+            breaker.heard(0, Shown::Good, 0.5);
             for _ in 1..trouble.in_row_max() {
-                assert!(!breaker.heard(0, failed, 0.5));
+                breaker.heard(0, failed, 0.5);
             }
-            assert_eq!(breaker.standing.state, State::Closed);
-            assert!(breaker.heard(0, failed, 0.5));
-            assert_eq!((breaker.standing.state, breaker.standing.trouble), (State::Open, Some(trouble)));
+            assert_eq!(breaker.state, State::Closed);
+            breaker.heard(0, failed, 0.5);
+            assert_eq!((breaker.state, breaker.trouble), (State::Open, Some(trouble)));
+            let before = breaker.clone();
+            breaker.heard(0, failed, 0.5);
+            assert_eq!(breaker, before, "what was on its way says nothing new");
         }
     }
 
     #[test]
     fn while_open_nothing_leaves_then_exactly_one() {
-        let mut breaker = open(1_000);
-        let standing = &mut breaker.standing;
+        let mut standing = open(1_000);
         assert_eq!(standing.ask(1_000, false), Leave::Rest(31_000));
         assert_eq!(standing.ask(30_999, false), Leave::Rest(31_000));
         assert_eq!(standing.ask(31_000, false), Leave::Probe);
@@ -297,26 +282,26 @@ mod tests {
     #[test]
     fn a_person_need_not_wait_for_the_end_of_the_rest() {
         let mut breaker = open(0);
-        assert_eq!(breaker.standing.ask(1, true), Leave::Probe);
-        assert!(breaker.heard(2, Shown::Good, 0.5));
-        assert_eq!(breaker.standing.state, State::Closed);
+        assert_eq!(breaker.ask(1, true), Leave::Probe);
+        breaker.heard(2, Shown::Good, 0.5);
+        assert_eq!(breaker.state, State::Closed);
     }
 
     #[test]
     fn each_rest_is_longer_than_the_one_before_up_to_the_longest() {
         let mut breaker = open(0);
-        let mut rests = vec![breaker.standing.until];
+        let mut rests = vec![breaker.until];
         for _ in 0..8 {
-            let now = breaker.standing.until;
-            assert_eq!(breaker.standing.ask(now, false), Leave::Probe);
-            assert!(breaker.heard(now, DOWN, 1.0));
-            rests.push(breaker.standing.until - now);
+            let now = breaker.until;
+            assert_eq!(breaker.ask(now, false), Leave::Probe);
+            breaker.heard(now, DOWN, 1.0);
+            rests.push(breaker.until - now);
         }
         let seconds: Vec<i64> = rests.iter().map(|rest| rest / 1_000).collect();
         assert_eq!(seconds, [30, 60, 120, 240, 480, 900, 900, 900, 900]);
-        assert_eq!(breaker.standing.since, 0, "it was never closed since");
+        assert_eq!(breaker.since, 0, "it was never closed since");
         breaker.heard(9_000_000, Shown::Good, 1.0);
-        assert_eq!(open(0).standing.until, 30_000, "after it was closed it begins anew");
+        assert_eq!(open(0).until, 30_000, "after it was closed it begins anew");
     }
 
     proptest! {
@@ -324,19 +309,19 @@ mod tests {
         fn whatever_happens_and_however_the_clock_jumps_a_rest_ends(
             steps in proptest::collection::vec((0..3_u8, -5_000_000_i64..5_000_000, 0.0..1.0_f64), 1..200),
         ) {
-            let mut breaker = Breaker::default();
+            let mut breaker = Standing::default();
             let mut now = 1_795_000_000_000_i64;
             for (kind, jump, chance) in steps {
                 now += jump;
                 match kind {
-                    0 => drop(breaker.heard(now, DOWN, chance)),
-                    1 => drop(breaker.heard(now, Shown::Good, chance)),
-                    _ => drop(breaker.standing.ask(now, false)),
+                    0 => breaker.heard(now, DOWN, chance),
+                    1 => breaker.heard(now, Shown::Good, chance),
+                    _ => drop(breaker.ask(now, false)),
                 }
-                if let Leave::Rest(until) = breaker.standing.ask(now, false) {
+                if let Leave::Rest(until) = breaker.ask(now, false) {
                     prop_assert!(until > now && until - now <= span(REST_MAX.max(PROBE_MAX)));
                 }
-                prop_assert_eq!(breaker.standing.state == State::Closed, breaker.standing.openings == 0);
+                prop_assert_eq!(breaker.state == State::Closed, breaker.openings == 0);
             }
         }
 

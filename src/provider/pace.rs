@@ -52,6 +52,41 @@ pub struct Account {
     pub standing: Standing,
 }
 
+/// How much of one limit is taken.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Taken {
+    /// Which limit.
+    pub limit: &'static str,
+    /// What may be taken in any such stretch.
+    pub cap: u64,
+    /// What was sent in the last one, or is held by a process to be sent.
+    pub taken: u64,
+}
+
+impl Account {
+    /// How much of each limit of a side's credential is taken at `now`.
+    pub fn taken(&self, side: Side, network: &Network, now: Timestamp) -> Vec<Taken> {
+        let names: &[&'static str] = match side {
+            Side::Tracker => &["requests a minute"],
+            Side::Forge => &["points a minute", "creations a minute", "creations an hour"],
+        };
+        let limits = lock(&Pace::of(side, network).shared.ledger).limits();
+        let used = limits.into_iter().enumerate().zip(names);
+        used.map(|((place, limit), name)| Taken {
+            limit: name,
+            cap: limit.cap,
+            taken: self.book.taken(place, limit, millis(now)),
+        })
+        .collect()
+    }
+
+    /// Until when nothing is sent because the provider said so.
+    pub fn quiet_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let quiet = self.book.quiet(millis(now));
+        (quiet > 0).then(|| crate::clock::later(now, Duration::from_millis(quiet.unsigned_abs())))
+    }
+}
+
 /// Keeps the account of one credential.
 pub trait Keeper: Send + Sync {
     /// Lets one process at a time see the account and change it; what `change` leaves is kept, whole or not at all.
@@ -133,7 +168,7 @@ impl Drop for Ticket<'_> {
         let mut ledger = lock(&self.pace.shared.ledger);
         ledger.land(self.weight);
         // Nothing was learned (we stopped): the next one may try.
-        ledger.breaker.claimed |= self.probe;
+        ledger.claimed |= self.probe;
     }
 }
 
@@ -205,8 +240,8 @@ impl Pace {
                 match ledger.admit(millis(clock.now()), weight, self.urgent, insists) {
                     Step::Go { probe } => return Ok(Ticket { pace: self, weight, probe, waited }),
                     Step::Rest(until) => {
-                        let standing = &ledger.breaker.standing;
-                        let why = resting(self.shared.side, standing);
+                        let standing = &ledger.standing;
+                        let why = standing.reason(self.shared.side);
                         return Err(Denied::Resting { until: moment(until), why });
                     }
                     step => step,
@@ -279,8 +314,8 @@ impl Pace {
             }
         };
         ledger.be_together();
-        ledger.breaker.adopt(standing);
-        ledger.breaker.claimed |= visit.probe && leave == Leave::Probe;
+        ledger.standing = standing;
+        ledger.claimed |= visit.probe && leave == Leave::Probe;
         if quiet > 0 {
             ledger.hold(now, Duration::from_millis(quiet.unsigned_abs()));
         }
@@ -303,35 +338,35 @@ impl Pace {
     /// Until when the breaker lets nothing leave, as far as this process knows, and why.
     pub fn resting(&self, now: Timestamp) -> Option<(Timestamp, String)> {
         let ledger = lock(&self.shared.ledger);
-        let standing = &ledger.breaker.standing;
+        let standing = &ledger.standing;
         match standing.look(millis(now), false) {
-            Leave::Rest(until) if !ledger.breaker.claimed => Some((moment(until), resting(self.shared.side, standing))),
+            Leave::Rest(until) if !ledger.claimed => Some((moment(until), standing.reason(self.shared.side))),
             _ => None,
         }
     }
 
-    /// Takes in what a request showed of the provider.
+    /// Takes in what a request showed of the provider; when that is news, all processes hear of it.
     fn heard(&self, clock: &dyn Clock, shown: Shown<'_>, chance: f64) {
-        let (was, standing, in_row) = {
-            let mut ledger = lock(&self.shared.ledger);
-            let was = ledger.breaker.standing.state;
-            if !ledger.breaker.heard(millis(clock.now()), shown, chance) {
-                return;
-            }
-            let standing = ledger.breaker.standing.clone();
-            let in_row = standing.trouble.map_or(0, |trouble| ledger.breaker.in_row(trouble));
-            (was, standing, in_row)
-        };
-        say(self.shared.side, was, &standing, in_row);
-        let mut kept = standing.clone();
+        if !lock(&self.shared.ledger).standing.is_news(shown) {
+            return;
+        }
+        let mut change = None;
         self.tell_all(|account| {
-            // Who opens one that others have opened already keeps to theirs.
-            if !(was == State::Closed && account.standing.state != State::Closed) {
-                account.standing = standing.clone();
-            }
-            kept = account.standing.clone();
+            let was = account.standing.clone();
+            account.standing.heard(millis(clock.now()), shown, chance);
+            change = Some((was, account.standing.clone()));
         });
-        lock(&self.shared.ledger).breaker.adopt(kept);
+        let mut ledger = lock(&self.shared.ledger);
+        let (was, standing) = change.unwrap_or_else(|| {
+            let was = ledger.standing.clone();
+            ledger.standing.heard(millis(clock.now()), shown, chance);
+            (was, ledger.standing.clone())
+        });
+        ledger.standing = standing.clone();
+        drop(ledger);
+        if was.state != standing.state || was.openings != standing.openings {
+            say(self.shared.side, was.state, &standing);
+        }
     }
 
     /// Changes the common account. That it cannot be opened is no more than that others do not hear of it.
@@ -357,31 +392,33 @@ impl Drop for Visiting<'_> {
     }
 }
 
-/// Why nothing is sent, for a person.
-fn resting(side: Side, standing: &Standing) -> String {
-    let until = moment(standing.until);
-    let service = side.service();
-    let what = match standing.trouble {
-        Some(Trouble::Token) => format!("{service} did not accept the token"),
-        Some(Trouble::Limit) => format!("{service} asked again and again to slow down"),
-        Some(Trouble::Outage) | None => format!("{service} gave no usable answer"),
-    };
-    let next = match standing.state {
-        State::Probing => "one request is on its way to try".to_owned(),
-        State::Open | State::Closed => format!("one request tries after {until:.0}"),
-    };
-    format!("{what} several times in a row and is left in peace: {next} (last: {})", standing.why)
+impl Standing {
+    /// Why nothing is sent, for a person.
+    pub fn reason(&self, side: Side) -> String {
+        let until = moment(self.until);
+        let service = side.service();
+        let what = match self.trouble {
+            Some(Trouble::Token) => format!("{service} did not accept the token"),
+            Some(Trouble::Limit) => format!("{service} asked again and again to slow down"),
+            Some(Trouble::Outage) | None => format!("{service} gave no usable answer"),
+        };
+        let next = match self.state {
+            State::Probing => "one request is on its way to try".to_owned(),
+            State::Open | State::Closed => format!("one request tries after {until:.0}"),
+        };
+        format!("{what} several times in a row and is left in peace: {next} (last: {})", self.why)
+    }
 }
 
 /// Logs a change, once, where it happens.
-fn say(side: Side, was: State, standing: &Standing, in_row: u32) {
+fn say(side: Side, was: State, standing: &Standing) {
     let service = side.service();
     if standing.state == State::Closed {
         log::info!(service; "{service}: it answers again; requests leave as before");
         return;
     }
     let until = moment(standing.until);
-    let Standing { why, openings, .. } = standing;
+    let (in_row, why, openings) = (standing.failures(), &standing.why, standing.openings);
     let what = match standing.trouble {
         Some(Trouble::Token) => "did not accept the token",
         Some(Trouble::Limit) => "asked to slow down although it was waited as told",
@@ -394,7 +431,7 @@ fn say(side: Side, was: State, standing: &Standing, in_row: u32) {
         _ => log::Level::Info,
     };
     log::log!(
-        level, service, openings = *openings;
+        level, service, openings;
         "{service}: it {what} {in_row} times in a row (last: {why}); nothing is sent before {until:.0}, then one \
          request tries"
     );

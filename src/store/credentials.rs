@@ -37,6 +37,7 @@ struct Row {
     openings: i64,
     since: i64,
     until: i64,
+    in_row: String,
 }
 
 #[derive(Insertable, AsChangeset)]
@@ -52,12 +53,13 @@ struct RowInsert<'a> {
     openings: i64,
     since: i64,
     until: i64,
+    in_row: String,
     at: i64,
 }
 
 impl Row {
     fn account(self) -> Result<Account, Fault> {
-        let Self { book, state, trouble, why, openings, since, until } = self;
+        let Self { book, state, trouble, why, openings, since, until, in_row } = self;
         let what = "the account of a credential";
         let trouble = trouble.map(|word| columns::one_of(what, Trouble::ALL, Trouble::as_str, &word)).transpose()?;
         let standing = Standing {
@@ -67,6 +69,7 @@ impl Row {
             openings: columns::count(what, openings)?,
             since,
             until,
+            in_row: columns::from_json(what, &in_row)?,
         };
         Ok(Account { book: columns::from_json(what, &book)?, standing })
     }
@@ -74,7 +77,8 @@ impl Row {
 
 impl<'a> RowInsert<'a> {
     fn of(credential: &'a str, side: Side, account: &Account, now: Timestamp) -> Result<Self, Fault> {
-        let Account { book, standing: Standing { state, trouble, why, openings, since, until } } = account;
+        let Account { book, standing } = account;
+        let Standing { state, trouble, why, openings, since, until, in_row } = standing;
         Ok(Self {
             credential,
             service: side.service(),
@@ -85,6 +89,7 @@ impl<'a> RowInsert<'a> {
             openings: i64::from(*openings),
             since: *since,
             until: *until,
+            in_row: columns::to_json("the account of a credential", in_row)?,
             at: columns::millis(now),
         })
     }
@@ -206,9 +211,8 @@ impl Keeping {
 
 impl Keeper for Keeping {
     fn open(&self, change: &mut dyn FnMut(&mut Account)) -> Result<(), String> {
-        let opened = self
-            .digest()
-            .and_then(|digest| self.store.open_account(digest, self.side, self.clock.now(), change));
+        let opened =
+            self.digest().and_then(|digest| self.store.open_account(digest, self.side, self.clock.now(), change));
         opened.map_err(|error| error.to_string())
     }
 }

@@ -238,6 +238,7 @@ diesel::table! {
         openings -> BigInt,
         since -> BigInt,
         until -> BigInt,
+        in_row -> Text,
         at -> BigInt,
     }
 }

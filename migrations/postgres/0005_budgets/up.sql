@@ -12,6 +12,8 @@ CREATE TABLE credentials (
     openings BIGINT NOT NULL,
     since BIGINT NOT NULL,
     until BIGINT NOT NULL,
+    -- JSON: failures in a row by kind: outage, token, limit.
+    in_row TEXT NOT NULL,
     -- When it was last used.
     at BIGINT NOT NULL
 );

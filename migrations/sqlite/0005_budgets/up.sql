@@ -12,6 +12,8 @@ CREATE TABLE credentials (
     openings INTEGER NOT NULL,
     since INTEGER NOT NULL,
     until INTEGER NOT NULL,
+    -- JSON: failures in a row by kind: outage, token, limit.
+    in_row TEXT NOT NULL,
     -- When it was last used.
     at INTEGER NOT NULL
 );

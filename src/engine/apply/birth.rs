@@ -110,7 +110,8 @@ impl Hands<'_, '_> {
         else {
             return Err(Failure::Ask(
                 items.tracker.key.clone(),
-                "its partner has no identifiers of an issue".to_owned(),
+                "its partner has no identifiers of an issue: have it tried again, and report it if it stays so"
+                    .to_owned(),
             ));
         };
         // All links of a repository know it by one name; a new name is given to all of them together.

