@@ -159,6 +159,8 @@ pub enum ProviderError {
     Unreachable { doing: String, why: String, maybe_done: bool },
     /// What was to be written is gone.
     Gone { doing: String },
+    /// Its turn came so late that what it was decided from is to be read again; nothing was sent.
+    Stale { doing: String },
     /// The service refused what we sent (4xx of our making).
     Refused { doing: String, status: u16, why: String },
     /// The answer could not be understood, or was larger than allowed.
@@ -196,7 +198,7 @@ impl ProviderError {
         match self {
             Self::Busy { retry_after, .. } => Remedy::RetryLater { after: *retry_after },
             Self::Unreachable { .. } | Self::Halted | Self::Stopped => Remedy::RetryLater { after: None },
-            Self::Gone { .. } => Remedy::ObserveAgain,
+            Self::Gone { .. } | Self::Stale { .. } => Remedy::ObserveAgain,
             Self::Refused { .. } | Self::Garbled { .. } => Remedy::Park,
             Self::Denied { .. } | Self::Resting { .. } => Remedy::StopSide,
         }
@@ -222,6 +224,7 @@ impl fmt::Display for ProviderError {
             Self::Busy { doing, retry_after: None } => write!(out, "{doing}: told to slow down"),
             Self::Unreachable { doing, why, .. } => write!(out, "{doing}: no usable answer: {why}"),
             Self::Gone { doing } => write!(out, "{doing}: it is gone"),
+            Self::Stale { doing } => write!(out, "{doing}: its turn came late; it is read again first"),
             Self::Refused { doing, status, why } => write!(out, "{doing}: refused with status {status}: {why}"),
             Self::Garbled { doing, why } => write!(out, "{doing}: the answer could not be read: {why}"),
             Self::Denied { doing, why } => write!(out, "{doing}: access denied: {why}"),

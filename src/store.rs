@@ -90,6 +90,9 @@ pub struct Brief {
     pub waits: bool,
 }
 
+/// The id of a repository of which only the name is known: that of an issue which was gone when it was first heard of.
+pub const UNKNOWN_REPO: i64 = 0;
+
 /// A pair to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLink {
@@ -99,7 +102,7 @@ pub struct NewLink {
     pub project: Option<ProjectGid>,
     /// The issue.
     pub issue: IssueRef,
-    /// The repository's id.
+    /// The repository's id; [`UNKNOWN_REPO`] where only its name is known.
     pub repo_id: i64,
     /// The issue's global id.
     pub issue_id: i64,

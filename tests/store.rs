@@ -26,7 +26,7 @@ use evenkeel::model::{
 use evenkeel::provider::Requests;
 use evenkeel::store::{
     DeliveryFilter, EntryFilter, HookState, IntentKind, LEASE, Lease, LinkChange, NewDue, NewEntry, NewLink, PassEnd,
-    PassStart, Record, Store, StoreError, Verdict, Verified, migrate,
+    PassStart, Record, Store, StoreError, UNKNOWN_REPO, Verdict, Verified, migrate,
 };
 use support::{Database, postgres};
 
@@ -177,6 +177,23 @@ on_both! {
         assert!(store.waiting_links(Some(&route("app")), 10).expect("links").is_empty());
         assert_eq!(store.link_of(&key("github:ACME/Renamed#17")).expect("answers"), Some(changed));
         assert_eq!(store.link_of(&key("github:acme/app#17")).expect("answers"), None);
+    }
+
+    fn a_repository_known_by_name_alone_is_no_other_one_and_follows_a_rename(database: &Database) {
+        let store = database.open();
+        let app = lease(&store, "app");
+        let nameless = NewLink { repo_id: UNKNOWN_REPO, issue_id: 0, ..pair(1, 1) };
+        store.record(&app, &Record { remember: vec![nameless], ..Record::default() }, at(0)).expect("recorded");
+        let repo = issue("acme/app#1").repo;
+        assert_eq!(store.repo_id(&route("app"), &repo).expect("answers"), None, "that of no repository");
+        store.record(&app, &Record { link: vec![pair(2, 2)], ..Record::default() }, at(0)).expect("recorded");
+        assert_eq!(store.repo_id(&route("app"), &repo).expect("answers"), Some(501));
+        let rename = Some((501, "acme/new".parse().expect("a repository")));
+        store.record(&app, &Record { rename, ..Record::default() }, at(1)).expect("recorded");
+        for (item, task) in [("github:acme/new#1", 1), ("github:acme/new#2", 2)] {
+            let link = store.link_of(&key(item)).expect("answers").expect("it followed");
+            assert_eq!((link.task.as_str(), link.repo_id), (task.to_string().as_str(), 501));
+        }
     }
 
     fn briefs_find_links_by_any_item_of_the_route_and_no_other(database: &Database) {

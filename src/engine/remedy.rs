@@ -53,6 +53,7 @@ pub const fn advice(error: &ProviderError) -> &'static str {
             "have it tried again; if it stays so, look at the item in the browser and report it with the log of \
              RUST_LOG=debug"
         }
+        ProviderError::Stale { .. } => MOVING,
         ProviderError::Unreachable { .. }
         | ProviderError::Busy { .. }
         | ProviderError::Resting { .. }

@@ -348,7 +348,7 @@ impl Write for AsanaClient {
             return self.written(&ask, &response);
         }
         let ask = Ask::write(format!("change asana:{gid}"), Method::Put, self.task_url(gid), json!({"data": data}));
-        let ask = ask.about_item();
+        let ask = ask.about_item().editing();
         let response = self.caller.send(&ask)?;
         self.written(&ask, &response)
     }

@@ -6,6 +6,7 @@
 //! | no answer, 5xx | again, then `Unreachable` | `Unreachable` (maybe done), never again |
 //! | a limit | waits as told if short, else `Busy` | the same: the service refused it, nothing was done |
 //! | (the breaker is open) | `Resting`, not sent | `Resting`, not sent |
+//! | its turn came late | | an edit is `Stale`: what it was decided from is to be read again |
 //! | 401, 403 | `Denied` | `Denied`; about one Asana task `Refused` |
 //! | 404, 410 | `Denied` for a project or repository | `Gone` for an item |
 //! | other 4xx | `Refused` | `Refused` |
@@ -56,6 +57,8 @@ const BACKOFF: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(120);
 /// The wait after a limit that names none (GitHub, rate limits for the REST API: at least a minute, then exponential).
 const LIMIT_WAIT: Duration = Duration::from_secs(60);
+/// How long an edit may wait between the read that it was decided from and its departure; then it is `Stale`.
+const FRESH_MAX: Duration = Duration::from_secs(3);
 /// Longest message of a service that is shown, in characters.
 const MESSAGE_CHARS_MAX: usize = 300;
 /// The longest wait believed of a service.
@@ -92,6 +95,8 @@ pub struct Ask<'a> {
     pub accept: &'a [u16],
     /// The ETag of what is known already.
     pub etag: Option<&'a str>,
+    /// Whether it changes what was read just before: it must not leave much later.
+    pub edits: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -106,6 +111,7 @@ impl<'a> Ask<'a> {
             about: About::Whole,
             accept: &[],
             etag: None,
+            edits: false,
         }
     }
 
@@ -121,6 +127,11 @@ impl<'a> Ask<'a> {
 
     pub fn accept(self, accept: &'a [u16]) -> Self {
         Self { accept, ..self }
+    }
+
+    /// It changes what was read just before.
+    pub fn editing(self) -> Self {
+        Self { edits: true, ..self }
     }
 
     pub fn weighing(self, weight: Weight) -> Self {
@@ -185,10 +196,16 @@ impl Caller {
         let mut waited = Duration::ZERO;
         let mut limited = 0;
         let mut tries = 0;
+        let wait_max = if ask.edits { FRESH_MAX } else { WAIT_MAX };
         loop {
-            let ticket = match pace.admit(ask.weight, &**clock, stop, WAIT_MAX.saturating_sub(waited)) {
+            let ticket = match pace.admit(ask.weight, &**clock, stop, wait_max.saturating_sub(waited)) {
                 Ok(ticket) => ticket,
                 Err(Denied::Stopped) => return Err(ProviderError::Stopped),
+                // The wait is the same, but what it was decided from is to be read again after it.
+                Err(Denied::Later(after)) if ask.edits && waited.saturating_add(after) <= WAIT_MAX => {
+                    self.pause(after)?;
+                    return Err(ProviderError::Stale { doing: ask.doing.clone() });
+                }
                 Err(Denied::Later(after)) => {
                     return Err(ProviderError::Busy { doing: ask.doing.clone(), retry_after: Some(after) });
                 }

@@ -233,9 +233,9 @@ impl GithubClient {
         })
     }
 
-    fn patch(&self, issue: &IssueRef, data: Map<String, Value>) -> Result<Item, ProviderError> {
+    fn change(&self, issue: &IssueRef, data: Map<String, Value>) -> Ask<'static> {
         let doing = format!("change github:{issue}");
-        self.write(Ask::write(doing, Method::Patch, self.issue_url(issue, ""), data.into()).about_item())
+        Ask::write(doing, Method::Patch, self.issue_url(issue, ""), data.into()).about_item()
     }
 }
 
@@ -436,7 +436,7 @@ impl Write for GithubClient {
         let ItemKey::Issue(issue) = &item.key else { return Ok(item) };
         let mut close = Map::new();
         set_status(&mut close, content.status);
-        match self.patch(issue, close) {
+        match self.write(self.change(issue, close)) {
             Ok(closed) => Ok(closed),
             Err(error) => {
                 log::warn!("github:{issue} was made and is still open: {error}");
@@ -467,7 +467,7 @@ impl Write for GithubClient {
         if data.is_empty() {
             return Ok(current.clone());
         }
-        let item = self.patch(issue, data)?;
+        let item = self.write(self.change(issue, data).editing())?;
         self.say_dropped(change, &item);
         Ok(item)
     }

@@ -251,8 +251,10 @@ fn retire(link: &Link, gone: Side, sights: &BySide<Sight>, rules: &Rules) -> Pai
     }
     let sight = &sights[stays];
     let base = link.base.clone().unwrap_or_default();
-    if let Sight::Shown(item) = sight {
-        // Status alone is no reason to ask: somebody may have closed it for the same reason.
+    // Somebody may have closed it for the same reason, or because we asked: there is nothing left to decide then.
+    if let Sight::Shown(item) = sight
+        && item.content.status == Status::Open
+    {
         let edited = COMPARED.into_iter().find(|field| {
             rules.policy.of(*field) != FieldPolicy::Off
                 && *field != Field::Status

@@ -11,7 +11,7 @@ use super::among::{LONGEST, among};
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{links, tombstones};
-use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, columns};
+use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, UNKNOWN_REPO, columns};
 use crate::model::{BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid};
 
 pub use find::LinkFilter;
@@ -164,6 +164,7 @@ impl Store {
                 .select(links::repo_id)
                 .filter(links::repo_key.eq(name.folded()))
                 .filter(links::route.eq(route.as_str()))
+                .filter(links::repo_id.ne(UNKNOWN_REPO))
                 .first(c)
                 .optional())?)
         })

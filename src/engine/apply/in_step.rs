@@ -42,19 +42,44 @@ impl Hands<'_, '_> {
                             continue;
                         }
                     }
-                    let item = self.write(&repair, &pair, &write)?;
-                    return self.retired(&repair, &pair, gone, Some(item));
+                    match self.write(&repair, &pair, &write) {
+                        Err(stale @ Failure::Item(_, ProviderError::Stale { .. })) => {
+                            let Some(anew) = self.after_the_wait(&mut pair, stale)? else { return Ok(()) };
+                            repair = anew;
+                        }
+                        done => return self.retired(&repair, &pair, gone, Some(done?)),
+                    }
                 }
                 Action::Update { writes, base, waiting } => {
-                    match self.update(&repair, &mut pair, &writes, &base, &waiting)? {
+                    let anew = match self.update(&repair, &mut pair, &writes, &base, &waiting) {
+                        Err(stale @ Failure::Item(_, ProviderError::Stale { .. })) => {
+                            self.after_the_wait(&mut pair, stale)?
+                        }
+                        done => done?.map(|anew| *anew),
+                    };
+                    match anew {
                         None => return Ok(()),
-                        Some(anew) => repair = *anew,
+                        Some(anew) => repair = anew,
                     }
                 }
                 Action::Create { .. } | Action::Join { .. } => return Ok(()),
             }
         }
         Err(Failure::Moving(repair.subject().cloned().unwrap_or_else(|| pair.link.key(Side::Tracker))))
+    }
+
+    /// A write's turn came late: what was read before it may have moved meanwhile, and the half that was written before
+    /// it has. Both are read again and decided once more.
+    fn after_the_wait(&mut self, pair: &mut PairSeen, stale: Failure) -> Result<Option<Repair>, Failure> {
+        if let Failure::Item(key, _) = &stale {
+            log::debug!("{key}: its turn came late; it is read again");
+        }
+        for side in Side::BOTH {
+            if !matches!(pair.sight[side], Sight::Absent | Sight::Moved(_)) {
+                pair.sight[side] = self.look(&pair.link.key(side))?;
+            }
+        }
+        self.decide_anew(pair)
     }
 
     /// Writes what an update plans. Answers another repair when the pair turned out to have moved.

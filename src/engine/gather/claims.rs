@@ -6,7 +6,7 @@ use super::{Gathering, WAITING_READS_MAX, by_item};
 use crate::engine::EngineError;
 use crate::model::{BySide, Item, ItemKey, LinkStatus, Native, Place, Side};
 use crate::reconcile::{Claim, Sight, fingerprint};
-use crate::store::{Brief, NewLink};
+use crate::store::{Brief, NewLink, UNKNOWN_REPO};
 
 impl Gathering<'_> {
     /// Before a partner is made, what waits unlinked on the other side is read: it lies before the cursor and
@@ -168,7 +168,10 @@ impl Gathering<'_> {
         let (repo_id, issue_id, issue_node_id) = match &item.native {
             Native::Issue { repo_id, id, node_id } => (*repo_id, *id, node_id.clone()),
             // The issue is gone: only its name is known.
-            Native::Task { .. } => (engine.store.repo_id(&engine.route, &issue.repo)?.unwrap_or(0), 0, String::new()),
+            Native::Task { .. } => {
+                let known = engine.store.repo_id(&engine.route, &issue.repo)?;
+                (known.unwrap_or(UNKNOWN_REPO), 0, String::new())
+            }
         };
         let mut seen = BySide::default();
         seen[item.side()] = Some(fingerprint(item, &engine.rules.policy));

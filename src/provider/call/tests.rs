@@ -46,6 +46,16 @@ fn a_read_is_tried_four_times_and_then_given_up() {
 }
 
 #[test]
+fn an_edit_that_had_to_wait_does_not_leave_before_what_it_was_decided_from_is_read_again() {
+    let edit = Ask { method: Method::Patch, weight: Weight::Write, ..write() }.editing();
+    let script = Script::of(vec![with(429, &[("retry-after", "30")], json!({})), ok(json!({}))]);
+    let (caller, clock) = caller(Service::Github, &script);
+    assert!(matches!(caller.send(&edit), Err(ProviderError::Stale { .. })));
+    assert_eq!((script.asked().len(), waited(&clock)), (1, 30), "it waited as told and sent nothing more");
+    assert_eq!(caller.send(&edit).map(|response| response.status), Ok(200));
+}
+
+#[test]
 fn a_read_that_succeeds_in_the_end_is_a_success() {
     let script = Script::of(vec![no_answer(), status(502, ""), not_sent(), ok(json!({}))]);
     let (caller, _) = caller(Service::Asana, &script);

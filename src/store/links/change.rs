@@ -9,7 +9,7 @@ use crate::model::{BySide, LinkId, LinkStatus, ProjectGid, RepoName, RouteName, 
 use crate::store::backend::{Conn, on};
 use crate::store::error::Fault;
 use crate::store::schema::{links, tombstones};
-use crate::store::{LinkChange, NewLink, StoreError, columns};
+use crate::store::{LinkChange, NewLink, StoreError, UNKNOWN_REPO, columns};
 
 #[derive(Insertable)]
 #[diesel(table_name = links, treat_none_as_default_value = false)]
@@ -175,7 +175,7 @@ pub(in crate::store) fn update(
     if changed == 1 { Ok(()) } else { Err(missing(route, id)) }
 }
 
-/// Gives all links of a repository on a route its new name.
+/// Gives all links of a repository on a route its new name, those among them that know it by name alone.
 pub(in crate::store) fn rename(
     conn: &mut Conn<'_>,
     route: &RouteName,
@@ -183,11 +183,22 @@ pub(in crate::store) fn rename(
     name: &RepoName,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    on!(conn, |c| diesel::update(
-        links::table.filter(links::repo_id.eq(repo_id)).filter(links::route.eq(route.as_str()))
-    )
-    .set((links::repo.eq(name.as_str()), links::repo_key.eq(name.folded()), links::updated_at.eq(columns::millis(now))))
-    .execute(c))?;
+    let before: Vec<String> = on!(conn, |c| links::table
+        .select(links::repo_key)
+        .filter(links::repo_id.eq(repo_id))
+        .filter(links::route.eq(route.as_str()))
+        .distinct()
+        .load(c))?;
+    let by_name = links::repo_id.eq(UNKNOWN_REPO).and(links::repo_key.eq_any(before));
+    let own = links::table.filter(links::route.eq(route.as_str())).filter(links::repo_id.eq(repo_id).or(by_name));
+    on!(conn, |c| diesel::update(own)
+        .set((
+            links::repo.eq(name.as_str()),
+            links::repo_key.eq(name.folded()),
+            links::repo_id.eq(repo_id),
+            links::updated_at.eq(columns::millis(now))
+        ))
+        .execute(c))?;
     Ok(())
 }
 

@@ -1,0 +1,211 @@
+//! The laws: what must be true of every world once its troubles are over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel::engine::{Ended, Engine, PassOptions, Wake};
+use evenkeel::model::{BySide, FieldChange, FieldPolicy, ItemKey, LinkId, LinkStatus, Side};
+use evenkeel::store::{EntryFilter, Store, Verified};
+use evenkeel::text;
+use evenkeel::workshop::Workshop;
+
+use super::life::WorldClock;
+use super::people::words;
+use super::replica::lock;
+use super::world::World;
+
+/// Judges a world in which no process is left; the first law that is broken, and how.
+pub fn judge(world: &mut World) -> Option<String> {
+    type Law = fn(&mut World) -> Result<(), String>;
+    let laws: [Law; 9] =
+        [no_panic, settles, idles, partners, agreement, kept_words, history, due, the_wire];
+    laws.into_iter().find_map(|law| law(world).err())
+}
+
+/// An engine of a process that has just started, which nothing happens to.
+pub fn engine(world: &World) -> Engine {
+    let ground = &world.ground;
+    let mut works = Workshop::new(ground.config.clone(), ground.store(), "judge".to_owned());
+    works.clock = Arc::new(WorldClock(ground.turns.clone()));
+    works.chance = std::sync::Mutex::new(fastrand::Rng::with_seed(ground.seed));
+    works.send_through(ground.sandbox.transport());
+    works.engine(&ground.config.routes[0]).expect("an engine")
+}
+
+fn no_panic(world: &mut World) -> Result<(), String> {
+    match lock(&world.ground.panics).first() {
+        Some(what) => Err(format!("panic: {what}")),
+        None => Ok(()),
+    }
+}
+
+/// Two sweeps bring everything in step, the third plans nothing.
+fn settles(world: &mut World) -> Result<(), String> {
+    for number in 0..4 {
+        world.ground.turns.pause(Duration::from_secs(3_700));
+        let report = engine(world)
+            .pass(&Wake::Sweep, &PassOptions::default())
+            .map_err(|error| format!("unsettled: a sweep failed: {error}"))?;
+        world.tell(&format!("sweep: {:?} {:?} {:?}", report.ended, report.counts, report.messages));
+        for repair in &report.plan.repairs {
+            world.tell(&format!("  {} {:?}", repair.cause, repair.action));
+        }
+        world.answers();
+        if number == 3 && (!report.plan.is_empty() || report.ended != Ended::Settled) {
+            let first = report.plan.repairs.first().map(|repair| format!("{} {:?}", repair.cause, repair.action));
+            return Err(format!("unsettled {:?}: {:?} still plans {first:?}", report.ended, report.messages));
+        }
+    }
+    Ok(())
+}
+
+/// A poll of a route in which nothing moved asks each list once and writes nothing.
+fn idles(world: &mut World) -> Result<(), String> {
+    world.ground.turns.pause(Duration::from_secs(60));
+    let engine = engine(world);
+    let mut reports = (0..3).map(|_| engine.pass(&Wake::Poll { belt: false }, &PassOptions::default()));
+    let report = reports.next_back().expect("three").map_err(|error| format!("idle: {error}"))?;
+    let BySide { tracker, forge } = report.requests;
+    if !report.plan.is_empty() || tracker.sent > 1 || forge.sent > 2 || tracker.writes + forge.writes > 0 {
+        return Err(format!("idle: a poll of what is in step took {:?}", report.requests));
+    }
+    Ok(())
+}
+
+/// No task and no issue has two partners.
+fn partners(world: &mut World) -> Result<(), String> {
+    let mut partners: BTreeMap<ItemKey, BTreeSet<String>> = BTreeMap::new();
+    for issue in world.people.issues() {
+        if let Some(marker) = text::split_forge(&issue.body).marker {
+            partners.entry(marker.partner).or_default().insert(format!("issue {}", issue.number));
+        }
+    }
+    for task in world.people.tasks() {
+        let people = &world.ground.config.routes[0].rules.people;
+        if let Some(marker) = text::split_tracker(&task.html_notes, people).marker {
+            partners.entry(marker.partner).or_default().insert(format!("task {}", task.gid));
+        }
+    }
+    match partners.into_iter().find(|(_, partners)| partners.len() > 1) {
+        Some((key, partners)) => Err(format!("partners: {key} has several: {partners:?}")),
+        None => Ok(()),
+    }
+}
+
+/// Both halves of a pair say the same, as far as policy keeps them in step and nobody is asked.
+fn agreement(world: &mut World) -> Result<(), String> {
+    let store: Store = world.ground.store();
+    let policy = world.ground.config.routes[0].rules.policy;
+    let parked: BTreeSet<ItemKey> =
+        store.parked(None).expect("parked items").into_iter().map(|due| due.item).collect();
+    let tasks: BTreeMap<String, _> =
+        world.people.tasks().into_iter().map(|task| (task.gid.to_string(), task)).collect();
+    let issues: BTreeMap<u64, _> = world.people.issues().into_iter().map(|issue| (issue.number, issue)).collect();
+    for link in store.links(None, LinkId(0), 1_000).expect("links") {
+        let waits = !link.waiting.is_empty() || Side::BOTH.iter().any(|side| parked.contains(&link.key(*side)));
+        if waits || link.status != LinkStatus::Active {
+            continue;
+        }
+        let (Some(task), Some(issue)) = (tasks.get(link.task.as_str()), issues.get(&link.issue.number)) else {
+            continue;
+        };
+        let (mut here, mut there) = (task.tags.clone(), issue.labels.clone());
+        here.sort();
+        there.sort();
+        for (field, differs) in [
+            ("title", policy.title != FieldPolicy::Off && task.name != issue.title),
+            ("body", policy.body != FieldPolicy::Off && words(&task.html_notes) != words(&issue.body)),
+            ("status", policy.status != FieldPolicy::Off && task.completed != issue.closed),
+            ("labels", policy.labels != FieldPolicy::Off && here != there),
+        ] {
+            if differs {
+                return Err(format!("agreement: {} and {} differ in {field}: {task:?} {issue:?}", link.task, link.issue));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a person wrote, and no person took away, is on a side or whole in the history.
+fn kept_words(world: &mut World) -> Result<(), String> {
+    let filter = EntryFilter { limit: 100_000, ..EntryFilter::default() };
+    let mut all = world.remembered.clone();
+    for entry in world.ground.store().history(&filter).expect("a history") {
+        all.push_str(&spoken(&entry.entry.changes));
+    }
+    for task in world.people.tasks() {
+        all.push_str(&format!(" {} {} ", task.name, task.html_notes));
+    }
+    for gid in world.people.away() {
+        if let Some(task) = world.ground.sandbox.world().task(&gid) {
+            all.push_str(&format!(" {} {} ", task.name, task.html_notes));
+        }
+    }
+    for issue in world.people.issues() {
+        all.push_str(&format!(" {} {} ", issue.title, issue.body));
+    }
+    let said: BTreeSet<String> = words(&all).into_iter().collect();
+    let unseeable = world.ground.watch.unseeable();
+    for _ in world.people.words.iter().filter(|word| !said.contains(*word) && unseeable.contains(*word)) {
+        *world.counts.entry("words nobody could see").or_default() += 1;
+    }
+    match world.people.words.iter().find(|word| !said.contains(*word) && !unseeable.contains(*word)) {
+        Some(word) => Err(format!("words: {word} is lost")),
+        None => Ok(()),
+    }
+}
+
+/// The values of changes, as text whose words can be told apart.
+pub fn spoken(changes: &[FieldChange]) -> String {
+    serde_json::to_string(changes).expect("JSON").replace("\\n", " ")
+}
+
+fn history(world: &mut World) -> Result<(), String> {
+    match world.ground.store().verify_history().expect("a history") {
+        Verified::Whole { .. } => Ok(()),
+        broken @ Verified::Broken { .. } => Err(format!("history: {broken:?}")),
+    }
+}
+
+/// No due item is forgotten and no intent left open.
+fn due(world: &mut World) -> Result<(), String> {
+    let (store, route) = (world.ground.store(), &world.ground.config.routes[0].name);
+    let due = store.due(route, world.ground.turns.now(), 100).expect("due items");
+    if let Some(due) = due.first() {
+        return Err(format!("due: {} is forgotten: {} {:?}", due.item, due.reason, due.last_error));
+    }
+    match store.intents(route).expect("intents").first() {
+        Some(intent) => Err(format!("due: an intent is left open: {intent:?}")),
+        None => Ok(()),
+    }
+}
+
+/// What was seen on the wire, and the neighbours.
+fn the_wire(world: &mut World) -> Result<(), String> {
+    if let Some(what) = world.ground.watch.broken().first() {
+        return Err(format!("wire: {what}"));
+    }
+    let people = &world.people;
+    let (task, issue, pull) = &people.neighbours;
+    let sandbox = world.ground.sandbox.world();
+    let task = sandbox.task(task).expect("the task next door");
+    let issue = sandbox.issue(&people.elsewhere.1, *issue).expect("the issue next door");
+    let pull = sandbox.issue(&people.name, *pull).expect("the pull request");
+    let said = &people.said_next_door;
+    let untouched = task.name == said.tracker
+        && !task.completed
+        && task.comments.is_empty()
+        && task.html_notes == "<body></body>"
+        && [&issue, &pull].iter().all(|issue| issue.title == said.forge && !issue.closed && issue.comments.is_empty())
+        && issue.body == "Nobody links this."
+        && pull.body == "A change.";
+    if !untouched {
+        return Err(format!("neighbours: something of theirs was touched: {task:?} {issue:?} {pull:?}"));
+    }
+    let (requests, writes) = world.ground.watch.counts();
+    *world.counts.entry("requests").or_default() += requests.iter().sum::<u64>();
+    *world.counts.entry("writes").or_default() += writes.iter().sum::<u64>();
+    *world.counts.entry("starts").or_default() += world.replicas.iter().map(|replica| replica.starts()).sum::<u64>();
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The way from a simulated process to the services: it takes time, and what goes over it is watched.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evenkeel::model::{IssueNumber, Side, TaskGid};
+use evenkeel::provider::http::{Method, Request, Response, Transport, TransportError};
+
+use super::life::Life;
+use super::replica::Ground;
+use super::turns::Turns;
+
+/// An item as the services' addresses name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Named {
+    Task(TaskGid),
+    Issue(IssueNumber),
+}
+
+/// One process's way to the services.
+pub struct Wire {
+    pub replica: usize,
+    pub life: Arc<Life>,
+    pub turns: Turns,
+    pub services: Arc<dyn Transport>,
+    pub watch: Watch,
+    pub ground: Arc<Ground>,
+}
+
+impl Transport for Wire {
+    fn send(&self, request: &Request, deadline: Duration) -> Result<Response, TransportError> {
+        self.life.moment(5..120);
+        self.watch.arrives(self.replica, request, self.now());
+        let sent = self.now();
+        let answer = self.services.send(request, deadline);
+        if let Ok(answer) = &answer {
+            self.watch.answered(self.replica, request, answer, sent);
+        }
+        if request.method.writes() {
+            self.ground.written();
+        }
+        self.life.moment(5..60);
+        answer
+    }
+}
+
+impl Wire {
+    fn now(&self) -> i64 {
+        self.turns.now().as_millisecond()
+    }
+}
+
+/// What was seen going over all wires, and what people did meanwhile. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Watch(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+struct Seen {
+    /// When a replica last read an item, until it wrote to it.
+    read: BTreeMap<(usize, Named), i64>,
+    /// When people edited an item, and the words that they wrote.
+    edits: BTreeMap<Named, Vec<(i64, Vec<String>)>>,
+    /// Words of edits that fell between a read and the write that followed: nobody can see those.
+    unseeable: BTreeSet<String>,
+    /// How far behind reads are at present, in ms.
+    lag: [i64; 2],
+    broken: Vec<String>,
+    /// Arrivals within the longest window, with their weight: asana, github's points, github's creations.
+    arrivals: [VecDeque<(i64, u64)>; 3],
+    counts: [u64; 2],
+    writes: [u64; 2],
+}
+
+/// The published limits: what is counted, in how many ms, at most how much.
+const LIMITS: [(usize, &str, i64, u64); 4] = [
+    (0, "asana's requests in a minute", 60_000, 150),
+    (1, "github's points in a minute", 60_000, 900),
+    (2, "github's creations in a minute", 60_000, 80),
+    (2, "github's creations in an hour", 3_600_000, 500),
+];
+
+impl Watch {
+    /// A person edited an item and wrote these words.
+    pub fn edited(&self, item: Named, words: Vec<String>, now: i64) {
+        self.seen().edits.entry(item).or_default().push((now, words));
+    }
+
+    /// Reads are this far behind from now on.
+    pub fn lags(&self, side: Side, lag: Duration) {
+        self.seen().lag[index(side)] = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
+    }
+
+    pub fn unseeable(&self) -> BTreeSet<String> {
+        self.seen().unseeable.clone()
+    }
+
+    /// The laws that were broken on the wire.
+    pub fn broken(&self) -> Vec<String> {
+        self.seen().broken.clone()
+    }
+
+    /// Requests, and writes among them, of tracker and forge so far.
+    pub fn counts(&self) -> ([u64; 2], [u64; 2]) {
+        let seen = self.seen();
+        (seen.counts, seen.writes)
+    }
+
+    fn arrives(&self, replica: usize, request: &Request, now: i64) {
+        let side = side(request);
+        let mut seen = self.seen();
+        let writes = request.method.writes();
+        seen.counts[index(side)] += 1;
+        seen.writes[index(side)] += u64::from(writes);
+        seen.within_limits(side, request, now);
+        let Some(item) = item(request).filter(|_| matches!(request.method, Method::Put | Method::Patch)) else { return };
+        let Some(read) = seen.read.remove(&(replica, item.clone())) else {
+            seen.broken.push(format!("{item:?} was written to without having been read just before"));
+            return;
+        };
+        let Seen { edits, unseeable, .. } = &mut *seen;
+        let between = edits.get(&item).into_iter().flatten().filter(|(at, _)| *at >= read);
+        unseeable.extend(between.flat_map(|(_, words)| words.iter().cloned()));
+    }
+
+    fn answered(&self, replica: usize, request: &Request, answer: &Response, sent: i64) {
+        let mut seen = self.seen();
+        match (request.method, answer.status) {
+            (Method::Get, 200) => {
+                if let Some(item) = item(request) {
+                    let read = sent - seen.lag[index(side(request))];
+                    seen.read.insert((replica, item), read);
+                }
+            }
+            // What we just made is known without a read.
+            (Method::Post, 201) => {
+                if let Some(item) = made(request, answer) {
+                    seen.read.insert((replica, item), sent);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn within_limits(&mut self, side: Side, request: &Request, now: i64) {
+        let writes = request.method.writes();
+        let creates = request.method == Method::Post
+            && (request.url.ends_with("/issues") || request.url.ends_with("/comments"));
+        let weights = match side {
+            Side::Tracker => [1, 0, 0],
+            Side::Forge => [0, if writes { 5 } else { 1 }, u64::from(creates)],
+        };
+        for (arrivals, weight) in self.arrivals.iter_mut().zip(weights) {
+            arrivals.retain(|(at, _)| now - at < 3_600_000);
+            if weight > 0 {
+                arrivals.push_back((now, weight));
+            }
+        }
+        for (which, what, span, most) in LIMITS {
+            let sum: u64 = self.arrivals[which].iter().filter(|(at, _)| now - at < span).map(|(_, weight)| weight).sum();
+            if sum > most && self.broken.len() < 20 {
+                self.broken.push(format!("{what}: {sum} of {most}"));
+            }
+        }
+    }
+}
+
+const fn index(side: Side) -> usize {
+    match side {
+        Side::Tracker => 0,
+        Side::Forge => 1,
+    }
+}
+
+fn side(request: &Request) -> Side {
+    if request.url.contains("//asana") { Side::Tracker } else { Side::Forge }
+}
+
+/// The item that an address is, if it is one.
+fn item(request: &Request) -> Option<Named> {
+    let path = request.url.split('?').next()?;
+    let (rest, last) = path.rsplit_once('/')?;
+    match side(request) {
+        Side::Tracker => rest.ends_with("/tasks").then(|| last.parse().ok().map(Named::Task))?,
+        Side::Forge => rest.ends_with("/issues").then(|| last.parse().ok().map(Named::Issue))?,
+    }
+}
+
+/// The item that an answer says was made.
+fn made(request: &Request, answer: &Response) -> Option<Named> {
+    let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    match side(request) {
+        Side::Tracker if request.url.ends_with("/tasks") => answer["data"]["gid"].as_str()?.parse().ok().map(Named::Task),
+        Side::Forge if request.url.ends_with("/issues") => answer["number"].as_u64().map(Named::Issue),
+        _ => None,
+    }
+}
