@@ -60,7 +60,8 @@ fn main() -> ExitCode {
                     if seed >= args.seeds.end || stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let Outcome { broken, counts } = play(seed, &acts::draw(seed, args.steps), args.tell && args.whole);
+                    let Outcome { broken, counts, .. } =
+                        play(seed, &acts::draw(seed, args.steps), args.tell && args.whole);
                     let mut sums = sums.lock().expect("no worker panicked");
                     sums.0 += 1;
                     for (what, count) in counts {

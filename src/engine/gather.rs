@@ -88,6 +88,8 @@ struct Gathering<'a> {
     answered: BySide<bool>,
     /// What was not even asked for, because its side had stopped answering.
     untried: BTreeSet<ItemKey>,
+    /// What turned out to be no work item, such as a pull request that a garbled listing did not mark as one.
+    no_items: BTreeSet<ItemKey>,
     more: bool,
     /// Once an issue was seen: the name its repository has now and the one our links know, if they differ.
     renamed: Option<Option<(RepoName, RepoName)>>,
@@ -122,6 +124,7 @@ impl Engine {
             read_failures: BySide::default(),
             answered: BySide::default(),
             untried: BTreeSet::new(),
+            no_items: BTreeSet::new(),
             more: false,
             renamed: None,
             plan: Plan::new(self.route.clone()),

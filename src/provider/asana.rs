@@ -319,6 +319,7 @@ impl Write for AsanaClient {
 
     fn update(&self, current: &Item, change: &Change) -> Result<Item, ProviderError> {
         let gid = self.task_of(&current.key, "change")?;
+        let began = self.caller.now();
         let Change { title, text, status, assignees, labels } = change;
         let mut data = Map::new();
         if let Some(title) = title {
@@ -349,6 +350,7 @@ impl Write for AsanaClient {
         }
         let ask = Ask::write(format!("change asana:{gid}"), Method::Put, self.task_url(gid), json!({"data": data}));
         let ask = ask.about_item().editing();
+        self.caller.fresh(began, &ask.doing)?;
         let response = self.caller.send(&ask)?;
         self.written(&ask, &response)
     }

@@ -173,6 +173,18 @@ impl Caller {
         if self.connection.stop.raised() { Err(ProviderError::Stopped) } else { Ok(()) }
     }
 
+    /// Whether an edit that was decided from what was known at `read` may still leave.
+    ///
+    /// # Errors
+    /// `Stale` when what came between took too long.
+    pub fn fresh(&self, read: Timestamp, doing: &str) -> Result<(), ProviderError> {
+        if since(read, self.now()) <= FRESH_MAX {
+            Ok(())
+        } else {
+            Err(ProviderError::Stale { doing: doing.to_owned() })
+        }
+    }
+
     /// Waits, or answers that the process is shutting down.
     pub fn pause(&self, wait: Duration) -> Result<(), ProviderError> {
         if self.connection.clock.sleep(wait, &self.connection.stop) { Ok(()) } else { Err(ProviderError::Stopped) }

@@ -306,7 +306,8 @@ impl Store {
         })
     }
 
-    /// Links with a field that waits for a person, by id, at most `limit`.
+    /// Links that stand and have a field that waits for a person, by id, at most `limit`. A pair of which a half left or
+    /// is gone asks nobody.
     ///
     /// # Errors
     /// When the database fails.
@@ -316,6 +317,7 @@ impl Store {
                 Some(route) => on!(conn, |c| links::table
                     .select(LinkRow::as_select())
                     .filter(links::waiting.is_not_null())
+                    .filter(links::status.eq(LinkStatus::Active.as_str()))
                     .filter(links::route.eq(route.as_str()))
                     .order(links::id)
                     .limit(i64::from(limit))
@@ -323,6 +325,7 @@ impl Store {
                 None => on!(conn, |c| links::table
                     .select(LinkRow::as_select())
                     .filter(links::waiting.is_not_null())
+                    .filter(links::status.eq(LinkStatus::Active.as_str()))
                     .order(links::id)
                     .limit(i64::from(limit))
                     .load(c))?,

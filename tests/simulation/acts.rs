@@ -16,44 +16,130 @@ pub struct Step {
 #[serde(rename_all = "snake_case")]
 pub enum Act {
     // People.
-    Make { side: Side, lines: u8, done: bool },
-    Title { side: Side, pick: u32 },
-    Line { side: Side, pick: u32, line: u8 },
-    Status { side: Side, pick: u32 },
-    Label { side: Side, pick: u32, label: u8 },
-    Due { pick: u32, day: u8 },
+    Make {
+        side: Side,
+        lines: u8,
+        done: bool,
+    },
+    Title {
+        side: Side,
+        pick: u32,
+    },
+    Line {
+        side: Side,
+        pick: u32,
+        line: u8,
+    },
+    Status {
+        side: Side,
+        pick: u32,
+    },
+    Label {
+        side: Side,
+        pick: u32,
+        label: u8,
+    },
+    Due {
+        pick: u32,
+        day: u8,
+    },
     /// The same field of both halves of a pair, moments apart.
-    Both { pick: u32, field: u8, line: u8, apart: u16 },
-    Delete { side: Side, pick: u32 },
+    Both {
+        pick: u32,
+        field: u8,
+        line: u8,
+        apart: u16,
+    },
+    Delete {
+        side: Side,
+        pick: u32,
+    },
     /// A task out of the trash.
     Restore,
-    Leave { pick: u32 },
+    Leave {
+        pick: u32,
+    },
     Return,
-    Transfer { pick: u32 },
+    Transfer {
+        pick: u32,
+    },
     RenameRepository,
-    Comment { side: Side, pick: u32 },
+    Comment {
+        side: Side,
+        pick: u32,
+    },
     /// Something of the neighbours: never ours to touch.
-    Neighbour { side: Side, pick: u32 },
+    Neighbour {
+        side: Side,
+        pick: u32,
+    },
     // The services.
-    Fault { side: Side, fault: Trouble, reads: bool, writes: bool, times: u8 },
-    Storm { side: Side, fault: Trouble, percent: u8 },
+    Fault {
+        side: Side,
+        fault: Trouble,
+        reads: bool,
+        writes: bool,
+        times: u8,
+    },
+    Storm {
+        side: Side,
+        fault: Trouble,
+        percent: u8,
+    },
     Calm,
-    Lag { side: Side, seconds: u8 },
-    FeedLoses { percent: u8 },
+    Lag {
+        side: Side,
+        seconds: u8,
+    },
+    FeedLoses {
+        percent: u8,
+    },
     ForgetTokens,
-    Revoke { side: Side },
-    Readmit { side: Side },
-    Hide { hidden: bool },
+    Revoke {
+        side: Side,
+    },
+    Readmit {
+        side: Side,
+    },
+    Hide {
+        hidden: bool,
+    },
     // Deliveries.
-    Mishap { side: Side, mishap: Post, times: u8 },
-    Deaf { side: Side, deaf: bool },
-    Forge { side: Side },
+    Mishap {
+        side: Side,
+        mishap: Post,
+        times: u8,
+    },
+    Deaf {
+        side: Side,
+        deaf: bool,
+    },
+    Forge {
+        side: Side,
+    },
     // The processes.
-    Kill { replica: u8, moments: u16, down: u16 },
-    Freeze { replica: u8, seconds: u16 },
-    Busy { replica: u8, after: u16, uses: u8 },
-    Jump { replica: u8, seconds: i32 },
-    Ring { replica: u8, ring: Bell },
+    Kill {
+        replica: u8,
+        moments: u16,
+        down: u16,
+    },
+    Freeze {
+        replica: u8,
+        seconds: u16,
+    },
+    Busy {
+        replica: u8,
+        after: u16,
+        uses: u8,
+    },
+    Jump {
+        replica: u8,
+        seconds: i32,
+    },
+    Ring {
+        replica: u8,
+        ring: Bell,
+    },
     LoseDatabase,
     /// Nothing, for a while.
     Wait,
@@ -124,8 +210,7 @@ const TROUBLES: [Trouble; 18] = [
     Trouble::Slow,
 ];
 
-const POSTS: [Post; 6] =
-    [Post::Lost, Post::Doubled, Post::Delayed, Post::Reordered, Post::Refused, Post::AnswerLost];
+const POSTS: [Post; 6] = [Post::Lost, Post::Doubled, Post::Delayed, Post::Reordered, Post::Refused, Post::AnswerLost];
 
 /// The acts of a seed.
 pub fn draw(seed: u64, steps: usize) -> Vec<Step> {
@@ -162,7 +247,13 @@ fn act(chance: &mut fastrand::Rng) -> Act {
         55..57 => Act::Restore,
         57 => Act::Leave { pick },
         58 => Act::Return,
-        59 => if chance.bool() { Act::Transfer { pick } } else { Act::RenameRepository },
+        59 => {
+            if chance.bool() {
+                Act::Transfer { pick }
+            } else {
+                Act::RenameRepository
+            }
+        }
         60 => Act::Comment { side, pick },
         61 => Act::Neighbour { side, pick },
         62..68 => {
@@ -175,7 +266,13 @@ fn act(chance: &mut fastrand::Rng) -> Act {
         70 => Act::Lag { side, seconds: if chance.bool() { 0 } else { chance.u8(1..20) } },
         71 => Act::FeedLoses { percent: chance.u8(..30) },
         72 => Act::ForgetTokens,
-        73 => if chance.bool() { Act::Revoke { side } } else { Act::Hide { hidden: chance.bool() } },
+        73 => {
+            if chance.bool() {
+                Act::Revoke { side }
+            } else {
+                Act::Hide { hidden: chance.bool() }
+            }
+        }
         74..76 => Act::Readmit { side },
         76..81 => Act::Mishap { side, mishap: POSTS[chance.usize(..POSTS.len())], times: chance.u8(1..5) },
         81 => Act::Deaf { side, deaf: chance.bool() },
@@ -188,7 +285,13 @@ fn act(chance: &mut fastrand::Rng) -> Act {
             Act::Jump { replica, seconds: chance.i32(-span..=span) }
         }
         93..97 => Act::Ring { replica, ring: [Bell::Poll, Bell::Sweep, Bell::Forced][chance.usize(..3)] },
-        97 => if chance.u8(..4) == 0 { Act::LoseDatabase } else { Act::Wait },
+        97 => {
+            if chance.u8(..4) == 0 {
+                Act::LoseDatabase
+            } else {
+                Act::Wait
+            }
+        }
         _ => Act::Wait,
     }
 }

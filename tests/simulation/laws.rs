@@ -18,8 +18,7 @@ use super::world::World;
 /// Judges a world in which no process is left; the first law that is broken, and how.
 pub fn judge(world: &mut World) -> Option<String> {
     type Law = fn(&mut World) -> Result<(), String>;
-    let laws: [Law; 9] =
-        [no_panic, settles, idles, partners, agreement, kept_words, history, due, the_wire];
+    let laws: [Law; 9] = [no_panic, settles, idles, partners, agreement, kept_words, history, due, the_wire];
     laws.into_iter().find_map(|law| law(world).err())
 }
 
@@ -97,8 +96,7 @@ fn partners(world: &mut World) -> Result<(), String> {
 fn agreement(world: &mut World) -> Result<(), String> {
     let store: Store = world.ground.store();
     let policy = world.ground.config.routes[0].rules.policy;
-    let parked: BTreeSet<ItemKey> =
-        store.parked(None).expect("parked items").into_iter().map(|due| due.item).collect();
+    let parked: BTreeSet<ItemKey> = store.parked(None).expect("parked items").into_iter().map(|due| due.item).collect();
     let tasks: BTreeMap<String, _> =
         world.people.tasks().into_iter().map(|task| (task.gid.to_string(), task)).collect();
     let issues: BTreeMap<u64, _> = world.people.issues().into_iter().map(|issue| (issue.number, issue)).collect();
@@ -120,7 +118,10 @@ fn agreement(world: &mut World) -> Result<(), String> {
             ("labels", policy.labels != FieldPolicy::Off && here != there),
         ] {
             if differs {
-                return Err(format!("agreement: {} and {} differ in {field}: {task:?} {issue:?}", link.task, link.issue));
+                return Err(format!(
+                    "agreement: {} and {} differ in {field}: {task:?} {issue:?}",
+                    link.task, link.issue
+                ));
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use evenkeel::clock::{Clock, Stop, later};
@@ -52,6 +52,11 @@ impl Life {
     /// Stands still for so long, wherever it is.
     pub fn freeze(&self, span: Duration) {
         self.frozen_until.store(later(self.turns.now(), span).as_millisecond(), Ordering::Relaxed);
+    }
+
+    /// When it last stood still until, ms since the epoch.
+    pub fn thawed_at(&self) -> i64 {
+        self.frozen_until.load(Ordering::Relaxed)
     }
 
     /// Sets its clock.

@@ -262,7 +262,8 @@ impl People {
 
     pub fn leave(&mut self, pick: u32) {
         if self.may_go(Side::Tracker)
-            && let Some(Named::Task(gid)) = self.pick(Side::Tracker, pick) {
+            && let Some(Named::Task(gid)) = self.pick(Side::Tracker, pick)
+        {
             self.sandbox.asana().join(&gid, &self.elsewhere.0);
             self.sandbox.asana().leave(&gid, &self.project.gid);
             self.left.push(gid);
@@ -280,7 +281,8 @@ impl People {
     /// Moves an issue to the repository next door, where nobody looks after it any more.
     pub fn transfer(&mut self, pick: u32) {
         if self.may_go(Side::Forge)
-            && let Some(item @ Named::Issue(number)) = self.pick(Side::Forge, pick) {
+            && let Some(item @ Named::Issue(number)) = self.pick(Side::Forge, pick)
+        {
             let Some((title, body, ..)) = self.look(&item) else { return };
             self.forget(&title);
             self.forget(&body);

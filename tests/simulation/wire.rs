@@ -1,6 +1,7 @@
 //! The way from a simulated process to the services: it takes time, and what goes over it is watched.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,12 +32,10 @@ pub struct Wire {
 impl Transport for Wire {
     fn send(&self, request: &Request, deadline: Duration) -> Result<Response, TransportError> {
         self.life.moment(5..120);
-        self.watch.arrives(self.replica, request, self.now());
-        let sent = self.now();
+        self.watch.arrives(request, self.now());
         let answer = self.services.send(request, deadline);
-        if let Ok(answer) = &answer {
-            self.watch.answered(self.replica, request, answer, sent);
-        }
+        // A slow service has done it at the end of its wait.
+        self.watch.done(self.replica, request, &answer, self.now(), self.life.thawed_at());
         if request.method.writes() {
             self.ground.written();
         }
@@ -50,6 +49,13 @@ impl Wire {
         self.turns.now().as_millisecond()
     }
 }
+
+/// What came back for a request.
+type Exchange = Result<Response, TransportError>;
+
+/// The longest time between a read and the write that was decided from it, in ms: the way of both, a slow answer, the
+/// other reads of the pair.
+const FRESH: i64 = 45_000;
 
 /// What was seen going over all wires, and what people did meanwhile. Clones are the same.
 #[derive(Clone, Default)]
@@ -69,6 +75,8 @@ struct Seen {
     /// Arrivals within the longest window, with their weight: asana, github's points, github's creations.
     arrivals: [VecDeque<(i64, u64)>; 3],
     counts: [u64; 2],
+    /// Sums up what went over the wires, in its order.
+    trace: DefaultHasher,
     writes: [u64; 2],
 }
 
@@ -106,36 +114,39 @@ impl Watch {
         (seen.counts, seen.writes)
     }
 
-    fn arrives(&self, replica: usize, request: &Request, now: i64) {
-        let side = side(request);
-        let mut seen = self.seen();
-        let writes = request.method.writes();
-        seen.counts[index(side)] += 1;
-        seen.writes[index(side)] += u64::from(writes);
-        seen.within_limits(side, request, now);
-        let Some(item) = item(request).filter(|_| matches!(request.method, Method::Put | Method::Patch)) else { return };
-        let Some(read) = seen.read.remove(&(replica, item.clone())) else {
-            seen.broken.push(format!("{item:?} was written to without having been read just before"));
-            return;
-        };
-        let Seen { edits, unseeable, .. } = &mut *seen;
-        let between = edits.get(&item).into_iter().flatten().filter(|(at, _)| *at >= read);
-        unseeable.extend(between.flat_map(|(_, words)| words.iter().cloned()));
+    /// A sum over all requests in their order.
+    pub fn trace(&self) -> u64 {
+        self.seen().trace.finish()
     }
 
-    fn answered(&self, replica: usize, request: &Request, answer: &Response, sent: i64) {
+    fn arrives(&self, request: &Request, now: i64) {
+        let side = side(request);
         let mut seen = self.seen();
-        match (request.method, answer.status) {
-            (Method::Get, 200) => {
+        (now, request.method, &request.url, request.body.len()).hash(&mut seen.trace);
+        seen.counts[index(side)] += 1;
+        seen.writes[index(side)] += u64::from(request.method.writes());
+        seen.within_limits(side, request, now);
+    }
+
+    fn done(&self, replica: usize, request: &Request, answer: &Exchange, now: i64, thawed_at: i64) {
+        let mut seen = self.seen();
+        match (request.method, answer) {
+            (_, Err(TransportError::NotSent(_))) => {}
+            (Method::Get, Ok(answer)) if answer.status == 200 => {
                 if let Some(item) = item(request) {
-                    let read = sent - seen.lag[index(side(request))];
+                    let read = now - seen.lag[index(side(request))];
                     seen.read.insert((replica, item), read);
                 }
             }
             // What we just made is known without a read.
-            (Method::Post, 201) => {
+            (Method::Post, Ok(answer)) if answer.status == 201 => {
                 if let Some(item) = made(request, answer) {
-                    seen.read.insert((replica, item), sent);
+                    seen.read.insert((replica, item), now);
+                }
+            }
+            (Method::Put | Method::Patch, answer) => {
+                if let Some(item) = item(request) {
+                    seen.wrote(replica, item, answer, now, thawed_at);
                 }
             }
             _ => {}
@@ -148,10 +159,27 @@ impl Watch {
 }
 
 impl Seen {
+    /// An item was written to, as far as can be known.
+    fn wrote(&mut self, replica: usize, item: Named, answer: &Exchange, now: i64, thawed_at: i64) {
+        let place = (replica, item);
+        let read = self.read.get(&place).copied();
+        // Who was frozen between the two cannot know it.
+        let fresh = read.is_some_and(|read| now - read <= FRESH || thawed_at > read);
+        if !fresh {
+            let ago = read.map(|read| now - read);
+            self.broken.push(format!("{:?} was written to from a read {ago:?} ms before", place.1));
+        }
+        let between = self.edits.get(&place.1).into_iter().flatten().filter(|(at, _)| *at >= read.unwrap_or(i64::MIN));
+        self.unseeable.extend(between.flat_map(|(_, words)| words.iter().cloned()));
+        if matches!(answer, Ok(answer) if answer.status < 300) {
+            self.read.remove(&place);
+        }
+    }
+
     fn within_limits(&mut self, side: Side, request: &Request, now: i64) {
         let writes = request.method.writes();
-        let creates = request.method == Method::Post
-            && (request.url.ends_with("/issues") || request.url.ends_with("/comments"));
+        let creates =
+            request.method == Method::Post && (request.url.ends_with("/issues") || request.url.ends_with("/comments"));
         let weights = match side {
             Side::Tracker => [1, 0, 0],
             Side::Forge => [0, if writes { 5 } else { 1 }, u64::from(creates)],
@@ -163,7 +191,8 @@ impl Seen {
             }
         }
         for (which, what, span, most) in LIMITS {
-            let sum: u64 = self.arrivals[which].iter().filter(|(at, _)| now - at < span).map(|(_, weight)| weight).sum();
+            let sum: u64 =
+                self.arrivals[which].iter().filter(|(at, _)| now - at < span).map(|(_, weight)| weight).sum();
             if sum > most && self.broken.len() < 20 {
                 self.broken.push(format!("{what}: {sum} of {most}"));
             }
@@ -196,7 +225,9 @@ fn item(request: &Request) -> Option<Named> {
 fn made(request: &Request, answer: &Response) -> Option<Named> {
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
     match side(request) {
-        Side::Tracker if request.url.ends_with("/tasks") => answer["data"]["gid"].as_str()?.parse().ok().map(Named::Task),
+        Side::Tracker if request.url.ends_with("/tasks") => {
+            answer["data"]["gid"].as_str()?.parse().ok().map(Named::Task)
+        }
         Side::Forge if request.url.ends_with("/issues") => answer["number"].as_u64().map(Named::Issue),
         _ => None,
     }

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub broken: Option<String>,
     /// Counts by name, for the report.
     pub counts: BTreeMap<&'static str, u64>,
+    /// A sum over everything that went over the wires.
+    pub trace: u64,
 }
 
 /// A world at work.
@@ -80,7 +82,9 @@ pub fn play(seed: u64, steps: &[Step], told: bool) -> Outcome {
     // The other actors end before anything is judged or thrown: they hold what this one reads.
     let ended = catch_unwind(AssertUnwindSafe(|| world.end()));
     match (played, ended) {
-        (Ok(broken), Ok(())) => Outcome { broken, counts: std::mem::take(&mut world.counts) },
+        (Ok(broken), Ok(())) => {
+            Outcome { broken, counts: std::mem::take(&mut world.counts), trace: world.ground.watch.trace() }
+        }
         (Err(cause), _) | (_, Err(cause)) if cause.is::<Over>() => resume_unwind(cause),
         (Err(cause), _) | (_, Err(cause)) => {
             let what = cause.downcast_ref::<String>().cloned();
@@ -205,7 +209,9 @@ impl World {
                 let asana = sandbox.asana();
                 asana.hide(&self.people.project.gid, &asana.bot(), *hidden);
             }
-            Act::Mishap { side, mishap, times } => sandbox.deliveries().next((*times).into(), *side, mishap_of(*mishap)),
+            Act::Mishap { side, mishap, times } => {
+                sandbox.deliveries().next((*times).into(), *side, mishap_of(*mishap))
+            }
             Act::Deaf { side, deaf } => sandbox.deliveries().down(*side, *deaf),
             Act::Forge { side } => self.forge(*side),
             Act::Kill { replica, moments, down } => {
@@ -349,7 +355,7 @@ impl World {
         let store = self.ground.store();
         for due in store.parked(None).expect("parked items") {
             self.count("parked");
-            self.tell(&format!("taken back: {} {:?}", due.item, due.last_error));
+            self.tell(&format!("taken back: {} {} {:?}", due.item, due.reason, due.last_error));
             if let Some(pair) = store.link_of(&due.item).expect("a link") {
                 if self.people.moved_on(&pair) {
                     let options = PassOptions { lease_wait: Duration::from_secs(300), ..PassOptions::default() };

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gathering, WAITING_READS_MAX, by_item};
 use crate::engine::EngineError;
-use crate::model::{BySide, Item, ItemKey, LinkStatus, Native, Place, Side};
+use crate::model::{BySide, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
 use crate::reconcile::{Claim, Sight, fingerprint};
 use crate::store::{Brief, NewLink, UNKNOWN_REPO};
+
+/// Former names of repositories that one pass asks about; a repository is seldom renamed more often than that.
+const FORMER_NAMES_MAX: usize = 5;
 
 impl Gathering<'_> {
     /// Before a partner is made, what waits unlinked on the other side is read: it lies before the cursor and
@@ -82,6 +85,7 @@ impl Gathering<'_> {
         &mut self,
         alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
+        self.follow_renames()?;
         let engine = self.engine;
         let claims: Vec<(Item, ItemKey)> = self
             .strangers
@@ -150,6 +154,36 @@ impl Gathering<'_> {
                 Sight::Unseen(why) => {
                     self.again(&item, &partner, &why)?;
                     self.strangers.claims.insert(item, Claim::Unreadable(why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Markers that name a repository as it was called before: without links that know its id, the service is asked,
+    /// and one answer stands for all that name it so.
+    fn follow_renames(&mut self) -> Result<(), EngineError> {
+        let named = |key: &ItemKey| match key {
+            ItemKey::Issue(issue) => Some(issue.repo.clone()),
+            ItemKey::Task(_) => None,
+        };
+        let present: BTreeSet<RepoName> =
+            self.strangers.items.forge.iter().filter_map(|item| named(&item.key)).collect();
+        let mut former: BTreeMap<RepoName, ItemKey> = BTreeMap::new();
+        for item in &self.strangers.items.tracker {
+            let Some(partner) = item.marker.as_ref().map(|marker| &marker.partner) else { continue };
+            if let Some(name) = named(partner).filter(|name| !present.contains(name)) {
+                former.entry(name).or_insert_with(|| partner.clone());
+            }
+        }
+        for (name, claimed) in former.into_iter().take(FORMER_NAMES_MAX) {
+            let Sight::Shown(found) = self.look(&claimed)? else { continue };
+            let Some(now) = named(&found.key).filter(|now| *now != name) else { continue };
+            for item in &mut self.strangers.items.tracker {
+                if let Some(ItemKey::Issue(issue)) = item.marker.as_mut().map(|marker| &mut marker.partner)
+                    && issue.repo == name
+                {
+                    issue.repo = now.clone();
                 }
             }
         }

@@ -26,6 +26,8 @@ impl Gathering<'_> {
                 self.pairs.entry(brief.id).or_default()[side] = Some(sight);
             }
             (None, Sight::Shown(item)) => self.stranger(*item)?,
+            // None of ours: there is nothing to come back for.
+            (None, Sight::Unseen(_)) if self.no_items.contains(key) => {}
             (None, Sight::Unseen(why)) => {
                 self.again(key, key, &why)?;
                 self.plan.skip(Skip { item: key.clone(), why: format!("it could not be read: {why}") });
@@ -82,7 +84,10 @@ impl Gathering<'_> {
                     Found::Moved(to) => Sight::Moved(to),
                     Found::Gone => Sight::Absent,
                     Found::Unseen(why) => Sight::Unseen(why),
-                    Found::NotAnItem => Sight::Unseen("it is no work item (any more)".to_owned()),
+                    Found::NotAnItem => {
+                        self.no_items.insert(key.clone());
+                        Sight::Unseen("it is no work item (any more)".to_owned())
+                    }
                 })
             }
             Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. } | ProviderError::Resting { .. })) => {

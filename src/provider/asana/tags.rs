@@ -73,7 +73,7 @@ impl AsanaClient {
                 self.url(&format!("/tasks/{gid}/{action}")),
                 json!({"data": {"tag": tag}}),
             );
-            self.caller.send(&ask.about_item().weighing(Weight::Write))
+            self.caller.send(&ask.about_item().weighing(Weight::Write).editing())
         };
         for name in wanted.iter().filter(|name| !carried.keys().any(|known| same(known, name))) {
             send("addTag", self.tag(name)?)?;
