@@ -11,6 +11,7 @@ mod ledger;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -133,8 +134,8 @@ struct Common {
     keeper: Arc<dyn Keeper>,
     /// Names this process.
     holder: String,
-    /// A person asked for what is sent: they need not wait for the end of a rest.
-    insists: bool,
+    /// A person asked for what is sent: once they need not wait for the end of a rest.
+    insists: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -209,12 +210,12 @@ impl Pace {
     }
 
     /// Shares the limits, the quiet periods and the breaker with all processes whose `keeper` keeps the same account.
-    /// `holder` names this one; who `insists` may try although the breaker is open.
+    /// `holder` names this one; who `insists` may try once although the breaker is open.
     #[must_use]
     pub fn kept(self, keeper: Arc<dyn Keeper>, holder: &str, insists: bool) -> Self {
         let mut ledger = std::mem::replace(&mut *lock(&self.shared.ledger), Ledger::new(Vec::new(), [0, 0]));
         ledger.share();
-        let common = Some(Common { keeper, holder: holder.to_owned(), insists });
+        let common = Some(Common { keeper, holder: holder.to_owned(), insists: AtomicBool::new(insists) });
         let shared = Shared { side: self.shared.side, ledger: Mutex::new(ledger), common };
         Self { shared: Arc::new(shared), urgent: self.urgent }
     }
@@ -231,14 +232,19 @@ impl Pace {
         stop: &Stop,
         wait_max: Duration,
     ) -> Result<Ticket<'_>, Denied> {
-        let insists = self.shared.common.as_ref().is_some_and(|common| common.insists);
         let mut waited = Duration::ZERO;
         loop {
+            let insists = self.shared.common.as_ref().is_some_and(|common| common.insists.load(Ordering::Relaxed));
             // The time is read under the lock, or two threads could see it run backwards.
             let step = {
                 let mut ledger = lock(&self.shared.ledger);
                 match ledger.admit(millis(clock.now()), weight, self.urgent, insists) {
                     Step::Go { probe } => return Ok(Ticket { pace: self, weight, probe, waited }),
+                    Step::Rest(_) if self.shared.common.is_some() && ledger.is_stale(millis(clock.now())) => {
+                        drop(ledger);
+                        self.look_again(clock.now());
+                        continue;
+                    }
                     Step::Rest(until) => {
                         let standing = &ledger.standing;
                         let why = standing.reason(self.shared.side);
@@ -281,12 +287,13 @@ impl Pace {
         let opened = common.keeper.open(&mut |account| {
             // Read here: opening may have taken a while.
             let now = millis(clock.now());
+            let insists = common.insists.load(Ordering::Relaxed);
             if let Some(closing) = &visit.closing {
                 account.book.close(now, &limits, closing);
             }
             let leave = match visit.probe {
-                true => account.standing.ask(now, common.insists),
-                false => account.standing.look(now, common.insists),
+                true => account.standing.ask(now, insists),
+                false => account.standing.look(now, insists),
             };
             // Who may not leave takes nothing; nor who finds that first the place to probe must be taken.
             let goes = leave == Leave::Go || (visit.probe && leave == Leave::Probe);
@@ -314,8 +321,11 @@ impl Pace {
             }
         };
         ledger.be_together();
-        ledger.standing = standing;
-        ledger.claimed |= visit.probe && leave == Leave::Probe;
+        ledger.learn(now, standing);
+        if visit.probe && leave == Leave::Probe {
+            ledger.claimed = true;
+            common.insists.store(false, Ordering::Relaxed);
+        }
         if quiet > 0 {
             ledger.hold(now, Duration::from_millis(quiet.unsigned_abs()));
         }
@@ -335,8 +345,24 @@ impl Pace {
         self.tell_all(|account| account.book.hold(millis(clock.now()), span(quiet)));
     }
 
+    /// Looks what others made of a breaker that is not closed here. That the account cannot be opened changes nothing.
+    fn look_again(&self, now: Timestamp) {
+        let mut standing = None;
+        self.tell_all(|account| standing = Some(account.standing.clone()));
+        let mut ledger = lock(&self.shared.ledger);
+        let standing = standing.unwrap_or_else(|| ledger.standing.clone());
+        ledger.learn(millis(now), standing);
+    }
+
     /// Until when the breaker lets nothing leave, as far as this process knows, and why.
     pub fn resting(&self, now: Timestamp) -> Option<(Timestamp, String)> {
+        let stale = {
+            let ledger = lock(&self.shared.ledger);
+            ledger.standing.state != State::Closed && !ledger.claimed && ledger.is_stale(millis(now))
+        };
+        if stale && self.shared.common.is_some() {
+            self.look_again(now);
+        }
         let ledger = lock(&self.shared.ledger);
         let standing = &ledger.standing;
         match standing.look(millis(now), false) {
@@ -362,7 +388,7 @@ impl Pace {
             ledger.standing.heard(millis(clock.now()), shown, chance);
             (was, ledger.standing.clone())
         });
-        ledger.standing = standing.clone();
+        ledger.learn(millis(clock.now()), standing.clone());
         drop(ledger);
         if was.state != standing.state || was.openings != standing.openings {
             say(self.shared.side, was.state, &standing);

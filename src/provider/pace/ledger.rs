@@ -24,6 +24,9 @@ const RESERVED: u64 = 10;
 /// That is what is kept for urgent work, so that beside processes that keep to the book it still fits.
 const ALONE: u64 = 10;
 
+/// An open breaker is looked at again after so many milliseconds: somebody may have mended what was wrong.
+const LOOK_AGAIN: i64 = 10_000;
+
 /// A block is at most one in so many units of its limit, so that no process holds much of what others could use...
 const BLOCK_SHARE: u64 = 10;
 
@@ -153,6 +156,8 @@ pub(super) struct Ledger {
     latest: i64,
     /// The breaker, as last known here.
     pub(super) standing: Standing,
+    /// When that was read.
+    known_at: i64,
     /// The place to probe was taken here and is not used yet.
     pub(super) claimed: bool,
     /// The blocks in use: of ordinary and of urgent work.
@@ -178,6 +183,7 @@ impl Ledger {
             quiet_until: i64::MIN,
             latest: i64::MIN,
             standing: Standing::default(),
+            known_at: i64::MIN,
             claimed: false,
             held: [None, None],
             before: [Vec::new(), Vec::new()],
@@ -313,6 +319,17 @@ impl Ledger {
     /// The account could be opened.
     pub(super) const fn be_together(&mut self) {
         self.alone_until = i64::MIN;
+    }
+
+    /// Takes in where the breaker stands.
+    pub(super) fn learn(&mut self, now: i64, standing: Standing) {
+        self.standing = standing;
+        self.known_at = now;
+    }
+
+    /// Whether others may have changed the breaker since it was looked at.
+    pub(super) const fn is_stale(&self, now: i64) -> bool {
+        now < self.known_at || now.saturating_sub(self.known_at) >= LOOK_AGAIN
     }
 
     pub(super) fn hold(&mut self, now: i64, quiet: Duration) {

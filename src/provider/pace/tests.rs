@@ -437,3 +437,26 @@ fn who_tried_and_died_is_made_up_for() {
     many.clock.advance(PROBE_MAX);
     assert!(tries(&many));
 }
+
+#[test]
+fn a_breaker_that_a_person_closed_is_soon_closed_for_all_and_they_try_only_once() {
+    let many = Many::new(1, tight());
+    let service = &many.paces[0].0;
+    let person = Pace::github(&many.network).kept(many.shelf.clone(), "a person", true);
+    let admit = |pace: &Pace| match pace.admit(Weight::Read, &many.clock, &Stop::default(), Duration::ZERO) {
+        Ok(ticket) => {
+            ticket.shown(&many.clock, Shown::Failed(Trouble::Token, "status 401"), 1.0);
+            true
+        }
+        Err(_) => false,
+    };
+    assert_eq!((0..9).filter(|_| admit(service)).count(), 3);
+    assert_eq!((0..9).filter(|_| admit(&person)).count(), 1, "one try, and it failed");
+    let person = Pace::github(&many.network).kept(many.shelf.clone(), "a person", true);
+    let ticket = person.admit(Weight::Read, &many.clock, &Stop::default(), Duration::ZERO).expect("another command");
+    ticket.shown(&many.clock, Shown::Good, 0.5);
+    assert!(service.resting(many.clock.now()).is_some(), "it does not know yet");
+    many.clock.advance(Duration::from_secs(10));
+    assert_eq!(service.resting(many.clock.now()), None);
+    assert!(service.admit(Weight::Read, &many.clock, &Stop::default(), Duration::ZERO).is_ok());
+}
