@@ -153,17 +153,6 @@ impl Store {
         })
     }
 
-    /// Forgets credentials that were not used since `before`: tokens that were replaced. Answers how many.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn forget_credentials(&self, before: Timestamp) -> Result<usize, StoreError> {
-        self.backend.write("forgetting credentials that are not used any more", |conn| {
-            let old = credentials::table.filter(credentials::at.lt(columns::millis(before)));
-            Ok(on!(conn, |c| diesel::delete(old).execute(c))?)
-        })
-    }
-
     /// What stands for a credential in this database: a salted digest of service, address and token.
     ///
     /// # Errors

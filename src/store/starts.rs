@@ -5,12 +5,12 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use super::backend::on;
-use super::schema::starts;
+use super::schema::{credentials, starts};
 use super::{Store, StoreError, columns};
 use crate::clock::earlier;
 use crate::model::Timestamp;
 
-/// How long starts are remembered: longer than anybody asks for them.
+/// How long starts are remembered, and credentials that are not used: longer than anybody asks for them.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Insertable)]
@@ -28,8 +28,10 @@ impl Store {
     /// When the database fails.
     pub fn begin_start(&self, holder: &str, within: Duration, now: Timestamp) -> Result<(i64, u32), StoreError> {
         self.backend.write("writing down the start", |conn| {
-            let old = starts::table.filter(starts::at.lt(columns::millis(earlier(now, KEPT))));
-            on!(conn, |c| diesel::delete(old).execute(c))?;
+            let long_ago = columns::millis(earlier(now, KEPT));
+            on!(conn, |c| diesel::delete(starts::table.filter(starts::at.lt(long_ago))).execute(c))?;
+            // Tokens that were replaced: nothing of theirs counts any more.
+            on!(conn, |c| diesel::delete(credentials::table.filter(credentials::at.lt(long_ago))).execute(c))?;
             let lately = starts::table
                 .filter(starts::at.gt(columns::millis(earlier(now, within))))
                 // A clock that was wrong for a while must not keep anybody back.

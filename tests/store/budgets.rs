@@ -64,8 +64,11 @@ on_both! {
         assert_eq!(shown, [("two", Side::Tracker, at(1)), ("one", Side::Forge, at(0))]);
         let standing = &all[1].account.standing;
         assert_eq!((standing.state, standing.until, standing.why.as_str()), (State::Open, 7, "told\u{fffd} to wait"));
-        assert_eq!(other.forget_credentials(at(1)).expect("answers"), 1);
-        assert_eq!(other.credentials().expect("answers").len(), 1);
+        let begin = |seconds: i64| other.begin_start("me", Duration::from_secs(60), at(seconds)).expect("begun");
+        begin(24 * 3_600);
+        assert_eq!(other.credentials().expect("answers").len(), 2);
+        begin(24 * 3_600 + 1);
+        assert_eq!(other.credentials().expect("answers").len(), 1, "a token that is not used any more is forgotten");
     }
 
     fn a_digest_tells_credentials_apart_and_never_shows_one(database: &Database) {
