@@ -319,9 +319,9 @@ fn what_is_shared_costs_far_less_than_a_query_a_request() {
     let took = evenkeel::clock::since(began, station.rig.clock.now()).as_secs();
     let (accounts, others) = counting.take();
     let requests = line.tried() as u64;
-    println!("import: {requests} requests in {took} s, {accounts} openings of accounts, {others} other uses");
-    assert!(accounts * 4 <= requests, "{accounts} openings for {requests} requests");
-    assert!(accounts * 3 <= others, "{accounts} openings beside {others} other uses");
+    // Measured: 807 requests, 120 openings, 4,432 other uses, 306 s.
+    assert!(accounts * 5 <= requests, "{accounts} openings for {requests} requests");
+    assert!(accounts * 20 <= others, "{accounts} openings beside {others} other uses");
     // 400 tasks at nine in ten of 80 creations a minute: the sixth minute at the latest.
     assert!(took <= 420, "{took} s");
 

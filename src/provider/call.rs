@@ -12,13 +12,15 @@
 //! | other 4xx | `Refused` | `Refused` |
 //! | too large, no JSON | `Garbled` | `Garbled` (maybe done) |
 
+mod complaint;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use self::complaint::Complaint;
 use super::breaker::{Shown, Trouble};
 use super::http::{Method, Request, Response, Transport, TransportError, USER_AGENT};
 use super::json;
@@ -454,40 +456,6 @@ pub fn pour(sink: Sink<'_>) -> impl FnMut(Vec<Item>) -> Result<(), ProviderError
 /// The answer to a call could not be understood.
 pub fn garbled(ask: &Ask<'_>, why: impl Into<String>) -> ProviderError {
     ProviderError::Garbled { doing: ask.doing.clone(), why: why.into() }
-}
-
-/// The error bodies of both services: Asana's `errors[].message`, GitHub's `message` and `errors[]`.
-#[derive(Deserialize)]
-struct Complaint {
-    message: Option<serde_json::Value>,
-    errors: Option<serde_json::Value>,
-}
-
-impl Complaint {
-    fn words(&self) -> String {
-        let mut words = Vec::new();
-        let mut say = |value: &serde_json::Value| {
-            if let Some(text) = value.as_str() {
-                words.push(text.to_owned());
-            }
-        };
-        if let Some(message) = &self.message {
-            say(message);
-        }
-        for error in self.errors.iter().filter_map(serde_json::Value::as_array).flatten().take(5) {
-            say(error);
-            match (error.get("field").and_then(|field| field.as_str()), error.get("message"), error.get("code")) {
-                // GitHub's field errors have a code, and a message only when the code is `custom`.
-                (Some(field), message, code) => {
-                    let what = message.or(code).and_then(|what| what.as_str()).unwrap_or("invalid");
-                    say(&format!("{field}: {what}").into());
-                }
-                (None, Some(message), _) => say(message),
-                (None, None, _) => {}
-            }
-        }
-        if words.is_empty() { "no message".to_owned() } else { words.join("; ") }
-    }
 }
 
 /// The wait an answer names in seconds or as a date, from its own clock if it shows one.

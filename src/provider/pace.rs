@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use self::book::Wish;
-use self::ledger::{Ledger, Step, Visit, Window};
+use self::ledger::{IN_FLIGHT_WAIT, Ledger, Step, Visit, Window};
 use super::breaker::{Leave, Shown, Standing, State, Trouble, span};
 use crate::clock::{Clock, Stop, Timestamp, lock};
 use crate::config::Network;
@@ -43,6 +43,10 @@ impl Weight {
 
 /// The longest a credential is held quiet by one answer; a service that means more will say so again.
 pub const HOLD_MAX: Duration = Duration::from_secs(3_600);
+
+/// How often one request asks for a block in a row without waiting: once for it, once to probe, and some more for what
+/// other threads of the process take away.
+const VISITS_MAX: u32 = 8;
 
 /// What all processes that use a credential keep of it together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -233,6 +237,7 @@ impl Pace {
         wait_max: Duration,
     ) -> Result<Ticket<'_>, Denied> {
         let mut waited = Duration::ZERO;
+        let mut visits = 0;
         loop {
             let insists = self.shared.common.as_ref().is_some_and(|common| common.insists.load(Ordering::Relaxed));
             // The time is read under the lock, or two threads could see it run backwards.
@@ -254,10 +259,15 @@ impl Pace {
                 }
             };
             let wait = match (step, &self.shared.common) {
-                (Step::Visit(visit), Some(common)) => match self.visit(common, clock, &visit) {
-                    Some(wait) => wait,
-                    None => continue,
-                },
+                (Step::Visit(visit), Some(common)) => {
+                    visits += 1;
+                    match self.visit(common, clock, &visit) {
+                        Some(wait) => wait,
+                        None if visits < VISITS_MAX => continue,
+                        // Other threads were quicker each time: from now on it counts as waiting.
+                        None => IN_FLIGHT_WAIT,
+                    }
+                }
                 (Step::Wait(wait), _) => wait,
                 // Nothing is asked of an account that is not kept.
                 (Step::Visit(_) | Step::Go { .. } | Step::Rest(_), _) => continue,

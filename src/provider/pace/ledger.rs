@@ -14,7 +14,7 @@ use super::book::{BLOCK, Block, Closing, Limit};
 const SLACK: Duration = Duration::from_secs(1);
 
 /// How long to look again when all places in flight are taken, or another thread asks for a block.
-const IN_FLIGHT_WAIT: Duration = Duration::from_millis(20);
+pub(super) const IN_FLIGHT_WAIT: Duration = Duration::from_millis(20);
 
 /// The share of every limit that is kept for urgent work: one in so many units. A large import leaves it alone, so
 /// that a closing need not wait for a window to empty.
