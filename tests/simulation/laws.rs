@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::engine::{Ended, Engine, PassOptions, Wake};
-use evenkeel::model::{BySide, FieldChange, FieldPolicy, ItemKey, LinkId, LinkStatus, Side};
-use evenkeel::store::{EntryFilter, Store, Verified};
+use evenkeel::model::{BySide, FieldChange, FieldPolicy, ItemKey, LinkId, LinkStatus, Side, Timestamp};
+use evenkeel::store::{DeliveryFilter, EntryFilter, Origin, Store, Verified};
 use evenkeel::text;
 use evenkeel::workshop::Workshop;
 
 use super::life::WorldClock;
 use super::people::words;
 use super::replica::lock;
+use super::wire::Named;
 use super::world::World;
 
 /// Judges a world in which no process is left; the first law that is broken, and how.
@@ -92,17 +93,88 @@ fn partners(world: &mut World) -> Result<(), String> {
     }
 }
 
+/// Nothing was made twice for the same item: of what carries the same first title, one is there at most.
+fn made_once(world: &mut World) -> Result<(), String> {
+    let there: BTreeSet<Named> = world
+        .people
+        .tasks()
+        .into_iter()
+        .map(|task| Named::Task(task.gid))
+        .chain(world.people.issues().into_iter().map(|issue| Named::Issue(issue.number)))
+        .collect();
+    for (title, items) in world.ground.watch.made_twice() {
+        if items.iter().filter(|item| there.contains(item)).count() > 1 {
+            return Err(format!("made twice: {title}: {items:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The two halves of every pair there is.
+fn pairs(world: &World) -> Vec<[Named; 2]> {
+    let links = world.ground.store().links(None, LinkId(0), 1_000).expect("links");
+    links.into_iter().map(|link| [Named::Task(link.task), Named::Issue(link.issue.number)]).collect()
+}
+
+/// A label that a person gave, and nobody took away, stands on both halves.
+fn kept_labels(world: &mut World) -> Result<(), String> {
+    if world.ground.config.routes[0].rules.policy.labels != FieldPolicy::Both {
+        return Ok(());
+    }
+    let tasks: BTreeMap<Named, Vec<String>> =
+        world.people.tasks().into_iter().map(|task| (Named::Task(task.gid), task.tags)).collect();
+    let people = &world.people;
+    for pair in pairs(world) {
+        for (item, label) in people.labels.iter().filter(|(item, _)| pair.contains(item)) {
+            let taken = pair.iter().any(|half| people.unlabelled.contains(&(half.clone(), label.clone())));
+            if !taken && tasks.get(&pair[0]).is_some_and(|tags| !tags.contains(label)) {
+                return Err(format!("labels: {label} that somebody gave {item:?} is not on {:?}", pair[0]));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is closed of which nobody closed or took away a half.
+fn closed_by_somebody(world: &mut World) -> Result<(), String> {
+    let issues: BTreeMap<Named, bool> =
+        world.people.issues().into_iter().map(|issue| (Named::Issue(issue.number), issue.closed)).collect();
+    for pair in pairs(world) {
+        let somebody = pair.iter().any(|half| world.people.closed.contains(half));
+        if !somebody && issues.get(&pair[1]) == Some(&true) {
+            return Err(format!("closed: {:?}, though nobody closed or took away {:?}", pair[1], pair[0]));
+        }
+    }
+    Ok(())
+}
+
+/// No delivery is kept twice, and none that was never sent.
+fn deliveries(world: &mut World) -> Result<(), String> {
+    let sent: BTreeSet<(String, Vec<u8>)> =
+        world.ground.sandbox.webhooks().sent().into_iter().map(|sent| (sent.hook, sent.request.body)).collect();
+    let filter = DeliveryFilter { limit: 10_000, ..DeliveryFilter::default() };
+    let kept = world.ground.store().deliveries(&filter).expect("deliveries");
+    let kept = kept.iter().filter(|kept| kept.event != "heartbeat" && kept.origin == Origin::Sent).count();
+    if kept > sent.len() {
+        return Err(format!("deliveries: {kept} were kept of {} that were sent", sent.len()));
+    }
+    Ok(())
+}
+
 /// Both halves of a pair say the same, as far as policy keeps them in step and nobody is asked.
-fn agreement(world: &mut World) -> Result<(), String> {
+pub fn agreement(world: &mut World) -> Result<(), String> {
     let store: Store = world.ground.store();
     let policy = world.ground.config.routes[0].rules.policy;
-    let parked: BTreeSet<ItemKey> = store.parked(None).expect("parked items").into_iter().map(|due| due.item).collect();
+    let mut waits: BTreeSet<ItemKey> =
+        store.parked(None).expect("parked items").into_iter().map(|due| due.item).collect();
+    let route = &world.ground.config.routes[0].name;
+    waits.extend(store.due(route, Timestamp::MAX, 1_000).expect("due items").into_iter().map(|due| due.item));
     let tasks: BTreeMap<String, _> =
         world.people.tasks().into_iter().map(|task| (task.gid.to_string(), task)).collect();
     let issues: BTreeMap<u64, _> = world.people.issues().into_iter().map(|issue| (issue.number, issue)).collect();
     for link in store.links(None, LinkId(0), 1_000).expect("links") {
-        let waits = !link.waiting.is_empty() || Side::BOTH.iter().any(|side| parked.contains(&link.key(*side)));
-        if waits || link.status != LinkStatus::Active {
+        let waiting = !link.waiting.is_empty() || Side::BOTH.iter().any(|side| waits.contains(&link.key(*side)));
+        if waiting || link.status != LinkStatus::Active {
             continue;
         }
         let (Some(task), Some(issue)) = (tasks.get(link.task.as_str()), issues.get(&link.issue.number)) else {

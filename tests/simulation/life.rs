@@ -26,6 +26,8 @@ pub struct Life {
     frozen_until: AtomicI64,
     /// What its clock is ahead, in ms.
     skew: AtomicI64,
+    /// Whether its clock ever jumped.
+    jumped: AtomicBool,
     /// Uses of the database until it is busy, and how many it is busy for.
     busy_after: AtomicI64,
     busy_for: AtomicI64,
@@ -39,6 +41,7 @@ impl Life {
             left: AtomicU64::new(u64::MAX),
             frozen_until: AtomicI64::new(i64::MIN),
             skew: AtomicI64::new(skew),
+            jumped: AtomicBool::new(skew != 0),
             busy_after: AtomicI64::new(0),
             busy_for: AtomicI64::new(0),
         })
@@ -61,12 +64,14 @@ impl Life {
 
     /// Sets its clock.
     pub fn skew(&self, ahead: i64) {
-        self.skew.store(ahead, Ordering::Relaxed);
+        if self.skew.swap(ahead, Ordering::Relaxed) != ahead {
+            self.jumped.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// What its clock is ahead, in ms.
-    pub fn ahead(&self) -> i64 {
-        self.skew.load(Ordering::Relaxed)
+    /// Whether its clock ever jumped: waits are then as long as that made them.
+    pub fn jumped(&self) -> bool {
+        self.jumped.load(Ordering::Relaxed)
     }
 
     /// After so many uses the database is busy for so many.

@@ -25,8 +25,13 @@ pub struct People {
     pub neighbours: (TaskGid, IssueNumber, IssueNumber),
     /// Words that a person wrote and no person took away.
     pub words: BTreeSet<String>,
-    /// Words that people took away again somewhere: an older state may bring them back.
     written: u64,
+    /// Labels that a person gave an item and nobody took from it or its partner, by item.
+    pub labels: BTreeSet<(Named, String)>,
+    /// Labels that a person took from an item.
+    pub unlabelled: BTreeSet<(Named, String)>,
+    /// Items that a person closed at some time, or took away.
+    pub closed: BTreeSet<Named>,
     trash: Vec<TaskGid>,
     left: Vec<TaskGid>,
     /// Issues that were moved to another repository.
@@ -65,6 +70,9 @@ impl People {
             neighbours: (task, issue, pull),
             words: BTreeSet::new(),
             written: 0,
+            labels: BTreeSet::new(),
+            unlabelled: BTreeSet::new(),
+            closed: BTreeSet::new(),
             trash: Vec::new(),
             left: Vec::new(),
             transferred: BTreeSet::new(),
@@ -132,16 +140,20 @@ impl People {
         let title = self.word();
         let lines: Vec<String> = (0..lines).map(|_| self.word()).collect();
         let body = lines.join("\n\n");
-        match side {
+        let item = match side {
             Side::Tracker => {
                 let html_notes = if body.is_empty() { String::new() } else { format!("<body>{body}</body>") };
                 let seed = TaskSeed { name: title, html_notes, completed: done, ..TaskSeed::default() };
-                self.sandbox.asana().task(&self.project.gid, seed);
+                Named::Task(self.sandbox.asana().task(&self.project.gid, seed))
             }
             Side::Forge => {
                 let closed = done.then_some(Reason::Completed);
-                self.sandbox.github().issue(&self.name, IssueSeed { closed, ..IssueSeed::new(title, body) });
+                let seed = IssueSeed { closed, ..IssueSeed::new(title, body) };
+                Named::Issue(self.sandbox.github().issue(&self.name, seed))
             }
+        };
+        if done {
+            self.closed.insert(item);
         }
     }
 
@@ -188,7 +200,10 @@ impl People {
         self.set_status(item, !open);
     }
 
-    fn set_status(&self, item: &Named, open: bool) {
+    fn set_status(&mut self, item: &Named, open: bool) {
+        if !open {
+            self.closed.insert(item.clone());
+        }
         match (item, open) {
             (Named::Task(gid), true) => self.sandbox.asana().reopen(gid),
             (Named::Task(gid), false) => self.sandbox.asana().complete(gid),
@@ -201,6 +216,11 @@ impl People {
         let Some((.., labels)) = self.look(item) else { return };
         let label = format!("label{label}");
         let has = labels.contains(&label);
+        if has {
+            self.unlabelled.insert((item.clone(), label.clone()));
+        } else {
+            self.labels.insert((item.clone(), label.clone()));
+        }
         match (item, has) {
             (Named::Task(gid), false) => self.sandbox.asana().add_tag(gid, &label),
             (Named::Task(gid), true) => self.sandbox.asana().remove_tag(gid, &label),
@@ -245,6 +265,7 @@ impl People {
         let Some((title, body, ..)) = self.look(item) else { return };
         self.forget(&title);
         self.forget(&body);
+        self.closed.insert(item.clone());
         match item {
             Named::Task(gid) => {
                 self.sandbox.asana().delete(gid);
@@ -286,6 +307,7 @@ impl People {
             let Some((title, body, ..)) = self.look(&item) else { return };
             self.forget(&title);
             self.forget(&body);
+            self.closed.insert(item.clone());
             self.sandbox.github().transfer(&self.name, number, &self.elsewhere.1);
             self.transferred.insert(number);
         }

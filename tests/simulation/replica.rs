@@ -214,6 +214,8 @@ impl Replica {
             replica: self.number,
             life: life.clone(),
             turns: ground.turns.clone(),
+            holder: works.holder.clone(),
+            store: ground.store(),
             services: ground.sandbox.transport(),
             watch: ground.watch.clone(),
             ground: ground.clone(),

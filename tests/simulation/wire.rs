@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evenkeel::model::{IssueNumber, Side, TaskGid};
+use evenkeel::model::{IssueNumber, Side, TaskGid, Timestamp};
 use evenkeel::provider::http::{Method, Request, Response, Transport, TransportError};
+
+use evenkeel::store::Store;
 
 use super::life::Life;
 use super::replica::Ground;
@@ -24,6 +27,10 @@ pub struct Wire {
     pub replica: usize,
     pub life: Arc<Life>,
     pub turns: Turns,
+    /// Who it is to the database.
+    pub holder: String,
+    /// The database itself, past whatever goes wrong with it.
+    pub store: Store,
     pub services: Arc<dyn Transport>,
     pub watch: Watch,
     pub ground: Arc<Ground>,
@@ -33,10 +40,16 @@ impl Transport for Wire {
     fn send(&self, request: &Request, deadline: Duration) -> Result<Response, TransportError> {
         self.life.moment(5..120);
         self.watch.arrives(request, self.now());
+        self.watch.minds_the_wait(self.replica, &self.life, request, self.now());
+        if request.method.writes() && !request.url.contains("hooks") {
+            self.watch.holds_the_lease(self, request);
+        }
         let answer = self.services.send(request, deadline);
         // A slow service has done it at the end of its wait.
-        self.watch.done(self.replica, request, &answer, self.now(), self.life.thawed_at());
+        let life = (Arc::as_ptr(&self.life) as usize, self.life.thawed_at());
+        self.watch.done(self.replica, request, &answer, self.now(), life);
         if request.method.writes() {
+            self.note_what_was_made(request);
             self.ground.written();
         }
         self.life.moment(5..60);
@@ -45,6 +58,30 @@ impl Transport for Wire {
 }
 
 impl Wire {
+    /// What a creation made, whatever was answered: titles are words that are written once in a world.
+    fn note_what_was_made(&self, request: &Request) {
+        if request.method != Method::Post || !request.url.split('?').next().is_some_and(|url| url.ends_with("s")) {
+            return;
+        }
+        let Ok(body) = serde_json::from_slice::<serde_json::Value>(&request.body) else { return };
+        let world = self.ground.sandbox.world();
+        let route = &self.ground.config.routes[0];
+        let (title, made): (_, Vec<Named>) = if let Some(title) = body["title"].as_str() {
+            let issues = world.issues(&route.repo).into_iter();
+            let bot = self.ground.sandbox.github().bot();
+            let ours = issues.filter(|issue| issue.title == title && issue.author == bot);
+            (title, ours.map(|issue| Named::Issue(issue.number)).collect())
+        } else if let Some(name) = body["data"]["name"].as_str() {
+            let tasks = world.tasks(&route.project).into_iter();
+            let bot = self.ground.sandbox.asana().bot();
+            let ours = tasks.filter(|task| task.name == name && task.created_by == bot);
+            (name, ours.map(|task| Named::Task(task.gid)).collect())
+        } else {
+            return;
+        };
+        self.watch.seen().made.entry(title.to_owned()).or_default().extend(made);
+    }
+
     fn now(&self) -> i64 {
         self.turns.now().as_millisecond()
     }
@@ -72,6 +109,10 @@ struct Seen {
     /// How far behind reads are at present, in ms.
     lag: [i64; 2],
     broken: Vec<String>,
+    /// From when until when a replica was asked to send nothing to a side, in ms, and the life that was asked.
+    quiet: BTreeMap<(usize, usize), (usize, Range<i64>)>,
+    /// What was made for whom, as the titles tell.
+    made: BTreeMap<String, BTreeSet<Named>>,
     /// Arrivals within the longest window, with their weight: asana, github's points, github's creations.
     arrivals: [VecDeque<(i64, u64)>; 3],
     counts: [u64; 2],
@@ -128,7 +169,41 @@ impl Watch {
         seen.within_limits(side, request, now);
     }
 
-    fn done(&self, replica: usize, request: &Request, answer: &Exchange, now: i64, thawed_at: i64) {
+    /// Whoever was told to wait waits: asked of each process for itself.
+    fn minds_the_wait(&self, replica: usize, life: &Arc<Life>, request: &Request, now: i64) {
+        let mut seen = self.seen();
+        let place = (replica, index(side(request)));
+        if let Some((asked, quiet)) = seen.quiet.get(&place)
+            && *asked == Arc::as_ptr(life) as usize
+            && quiet.contains(&now)
+            && !life.jumped()
+        {
+            let early = quiet.end - now;
+            seen.broken.push(format!("replica {replica} was told to wait and came {early} ms early: {request:?}"));
+        }
+    }
+
+    /// Whoever writes holds the lease, as far as the database knows at that moment.
+    fn holds_the_lease(&self, wire: &Wire, request: &Request) {
+        let route = &wire.ground.config.routes[0].name;
+        let held = wire.store.lease_holder(route, Timestamp::MIN).expect("a lease");
+        let other = held.filter(|held| held.holder != wire.holder);
+        // Who stood still between its last look at the lease and this moment cannot know it.
+        if let Some(other) = other
+            && wire.now().saturating_sub(wire.life.thawed_at()) > 10_000
+        {
+            let what = format!("{} writes while {} holds the lease: {request:?}", wire.holder, other.holder);
+            self.seen().broken.push(what);
+        }
+    }
+
+    /// Items that were made more than once under one title.
+    pub fn made_twice(&self) -> Vec<(String, BTreeSet<Named>)> {
+        let made = &self.seen().made;
+        made.iter().filter(|(_, items)| items.len() > 1).map(|(title, items)| (title.clone(), items.clone())).collect()
+    }
+
+    fn done(&self, replica: usize, request: &Request, answer: &Exchange, now: i64, (life, thawed_at): (usize, i64)) {
         let mut seen = self.seen();
         match (request.method, answer) {
             (_, Err(TransportError::NotSent(_))) => {}
@@ -142,6 +217,14 @@ impl Watch {
             (Method::Post, Ok(answer)) if answer.status == 201 => {
                 if let Some(item) = made(request, answer) {
                     seen.read.insert((replica, item), now);
+                }
+            }
+            // What is under way already still arrives.
+            (_, Ok(answer)) if matches!(answer.status, 403 | 429) => {
+                let told = answer.header("retry-after").and_then(|told| told.parse::<i64>().ok());
+                if let Some(told) = told {
+                    let quiet = now + 500..now + told * 1_000 - 1_000;
+                    seen.quiet.insert((replica, index(side(request))), (life, quiet));
                 }
             }
             (Method::Put | Method::Patch, answer) => {

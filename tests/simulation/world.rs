@@ -49,6 +49,8 @@ pub struct World {
     /// What the histories of lost databases said.
     pub remembered: String,
     pub counts: BTreeMap<&'static str, u64>,
+    /// Whether something happened that only a sweep can mend: a listing was short, behind or garbled.
+    blurred: bool,
     told: bool,
 }
 
@@ -127,6 +129,7 @@ impl World {
             threads: Vec::new(),
             remembered: String::new(),
             counts: BTreeMap::new(),
+            blurred: false,
             told,
         };
         let many = [1, 1, 1, 2, 2, 3][chance.usize(..6)];
@@ -167,6 +170,13 @@ impl World {
 
     fn act(&mut self, act: &Act) {
         self.tell(&format!("{act:?}"));
+        self.blurred |= match act {
+            Act::Fault { fault, .. } | Act::Storm { fault, .. } => {
+                matches!(fault, Trouble::ShortListing | Trouble::WrongTypes | Trouble::EventsExpired)
+            }
+            Act::Lag { .. } | Act::FeedLoses { .. } | Act::LoseDatabase | Act::ForgetTokens => true,
+            _ => false,
+        };
         let sandbox = self.ground.sandbox.clone();
         match act {
             Act::Make { side, lines, done } => self.people.make(*side, *lines, *done),
@@ -338,6 +348,12 @@ impl World {
         self.ground.turns.pause(Duration::from_secs(420));
         self.ground.restarts.store(false, Ordering::Relaxed);
         self.stop_all();
+        // Polls and deliveries bring in step what was not hidden from them: a sweep is for the rest.
+        if !self.blurred
+            && let Err(broken) = laws::agreement(self)
+        {
+            return Some(format!("before a sweep, {broken}"));
+        }
         let broken = laws::judge(self);
         if self.told {
             let filter = EntryFilter { limit: 100_000, ..EntryFilter::default() };
