@@ -114,9 +114,12 @@ impl Post {
             return;
         }
         self.owed.extend(rings.iter().filter(|ring| **ring != Ring::Heard));
-        if self.leaves_in_peace(now) && !forced {
-            self.held = true;
-            return;
+        if self.leaves_in_peace(now) {
+            if !forced {
+                self.held = true;
+                return;
+            }
+            self.rests = None;
         }
         self.held = false;
         let rings: Vec<Ring> = std::mem::take(&mut self.owed).into_iter().collect();
