@@ -112,7 +112,7 @@ pub trait Observe: Send + Sync {
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError>;
 
     /// Every item created since `from` whose marker names a partner, for open intents. Lists, never searches.
-    fn marked_since(&self, from: Timestamp) -> Result<Vec<Item>, ProviderError>;
+    fn marked_since(&self, from: Timestamp) -> Result<Marked, ProviderError>;
 
     /// Whether a comment with exactly this text in it stands on the item; lists all comments.
     fn has_comment(&self, key: &ItemKey, text: &str) -> Result<bool, ProviderError>;
@@ -173,6 +173,15 @@ pub enum ProviderError {
     Halted,
     /// The process is shutting down.
     Stopped,
+}
+
+/// The items of a listing whose marker names a partner.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marked {
+    /// The items.
+    pub items: Vec<Item>,
+    /// Whether nothing was left out because it could not be read: what is not among the items is not there then.
+    pub whole: bool,
 }
 
 /// What the engine does about a failure.

@@ -370,9 +370,9 @@ fn what_is_written_reads_back_on_both_sides() {
         (found.body, wanted.body) = Default::default();
         assert_eq!(found, wanted, "{side}");
 
-        let marked = client.marked_since(began).expect("a list");
+        let marked = client.marked_since(began).expect("a list").items;
         assert_eq!(marked, std::slice::from_ref(&made), "{side}");
-        assert_eq!(client.marked_since(Timestamp::MAX).expect("a list"), []);
+        assert_eq!(client.marked_since(Timestamp::MAX).expect("a list").items, []);
 
         let change = Change {
             title: Some("Renamed".into()),
@@ -442,7 +442,7 @@ fn a_create_whose_answer_is_lost_may_be_done_and_is_found_by_its_marker() {
             world.sandbox.faults().next(1, When::side(side).writes(), fault);
             let error = client.create(&draft(side, "Lost")).expect_err("cut");
             assert!(error.maybe_done(), "{side}: {error:?}");
-            assert_eq!(client.marked_since(began).map(|found| found.len() >= usize::from(done)), Ok(true));
+            assert_eq!(client.marked_since(began).map(|found| found.items.len() >= usize::from(done)), Ok(true));
             assert_eq!(sweep(client).len(), before + usize::from(done), "{side}");
         }
     }

@@ -32,12 +32,14 @@ pub(super) fn open_creations(engine: &Engine) -> Result<Vec<OpenCreation>, Engin
         let listed = engine.providers[side]
             .marked_since(earlier(first, CLOCK_SLACK))
             .map_err(|error| EngineError::Provider { side, error })?;
+        // What could not be read may be the very one: nothing is concluded from its absence.
+        let from = |intent: &Intent| if listed.whole { intent.tried_at } else { engine.clock.now() };
         for intent in made_here {
             open.push(OpenCreation {
                 id: intent.id,
                 source: intent.source.clone(),
-                until: later(intent.tried_at, engine.patience.intent_grace),
-                found: listed.iter().find(|item| item.marker.as_ref() == Some(&intent.marker)).cloned(),
+                until: later(from(intent), engine.patience.intent_grace),
+                found: listed.items.iter().find(|item| item.marker.as_ref() == Some(&intent.marker)).cloned(),
             });
         }
     }

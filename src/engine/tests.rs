@@ -14,7 +14,7 @@ use crate::model::{
     Assignees, Change, Content, Creation, Facts, FieldPolicy, IssueRef, Item, ItemKey, LinkStatus, Native, OnConflict,
     Place, Policy, Status,
 };
-use crate::provider::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderError, Requests, Sink, Write};
+use crate::provider::{Changes, Cursor, Draft, Finding, Found, Marked, Observe, ProviderError, Requests, Sink, Write};
 
 /// What goes wrong at the next call of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,11 +185,12 @@ impl Observe for Fake {
         })
     }
 
-    fn marked_since(&self, from: Timestamp) -> Result<Vec<Item>, ProviderError> {
+    fn marked_since(&self, from: Timestamp) -> Result<Marked, ProviderError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         let shelf = lock(&self.shelf);
         let listed = shelf.items.values().filter(|item| !shelf.unlisted.contains(&item.key));
-        Ok(listed.filter(|item| item.marker.is_some() && item.created_at >= from).cloned().collect())
+        let items = listed.filter(|item| item.marker.is_some() && item.created_at >= from).cloned().collect();
+        Ok(Marked { items, whole: true })
     }
 
     fn has_comment(&self, key: &ItemKey, text: &str) -> Result<bool, ProviderError> {

@@ -25,7 +25,7 @@ use self::feed::{Place, Stream};
 use self::wire::{Enveloped, Named, Project, Read, Task};
 use super::call::{Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
-use super::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderError, Requests, Sink, Write, finding};
+use super::{Changes, Cursor, Draft, Finding, Found, Marked, Observe, ProviderError, Requests, Sink, Write, finding};
 use crate::clock::earlier;
 use crate::model::{
     Assignees, Change, FieldPolicy, Item, ItemKey, ProjectGid, Rules, Side, Status, TaskGid, Timestamp,
@@ -224,15 +224,15 @@ impl Observe for AsanaClient {
         }
     }
 
-    fn marked_since(&self, from: Timestamp) -> Result<Vec<Item>, ProviderError> {
+    fn marked_since(&self, from: Timestamp) -> Result<Marked, ProviderError> {
         let from = earlier(from, MARKED_OVERLAP);
         let doing = format!("look for tasks of ours in asana project {}", self.project);
         let mut marked = Vec::new();
-        self.list(&doing, &self.modified_since(from), &mut |items| {
+        let listed = self.list(&doing, &self.modified_since(from), &mut |items| {
             marked.extend(items.into_iter().filter(|item| item.marker.is_some() && item.created_at >= from));
             Ok(())
         })?;
-        Ok(marked)
+        Ok(Marked { items: marked, whole: listed.left_out == 0 })
     }
 
     fn has_comment(&self, key: &ItemKey, text: &str) -> Result<bool, ProviderError> {

@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 use self::wire::{Issue, Repo};
 use super::call::{About, Ask, Caller, Connection, Service, encoded, garbled, pour, server_time};
 use super::http::{Method, Response};
-use super::{Changes, Cursor, Draft, Finding, Found, Observe, ProviderError, Requests, Sink, Write, finding};
+use super::{Changes, Cursor, Draft, Finding, Found, Marked, Observe, ProviderError, Requests, Sink, Write, finding};
 use crate::clock::{earlier, later, lock};
 use crate::model::{Assignees, Change, IssueRef, Item, ItemKey, RepoName, Rules, Side, Status, Timestamp};
 use crate::text;
@@ -321,17 +321,17 @@ impl Observe for GithubClient {
         if same && here.number == asked.number { Ok(Found::Here(Box::new(item))) } else { Ok(Found::Moved(item.key)) }
     }
 
-    fn marked_since(&self, from: Timestamp) -> Result<Vec<Item>, ProviderError> {
+    fn marked_since(&self, from: Timestamp) -> Result<Marked, ProviderError> {
         let from = earlier(from, OVERLAP);
         let since = Timestamp::from_second(from.as_second()).unwrap_or(from);
         let query = format!("&sort=created&direction=asc&since={}", encoded(&since.to_string()));
         let doing = format!("look for issues of ours in github {}", self.repo);
         let mut marked = Vec::new();
-        self.list(&doing, &query, None, &mut |items| {
+        let listed = self.list(&doing, &query, None, &mut |items| {
             marked.extend(items.into_iter().filter(|item| item.marker.is_some() && item.created_at >= since));
             Ok(())
         })?;
-        Ok(marked)
+        Ok(Marked { items: marked, whole: listed.left_out == 0 })
     }
 
     fn has_comment(&self, key: &ItemKey, text: &str) -> Result<bool, ProviderError> {
@@ -436,7 +436,7 @@ impl Write for GithubClient {
         let ItemKey::Issue(issue) = &item.key else { return Ok(item) };
         let mut close = Map::new();
         set_status(&mut close, content.status);
-        match self.write(self.change(issue, close)) {
+        match self.write(self.change(issue, close).editing()) {
             Ok(closed) => Ok(closed),
             Err(error) => {
                 log::warn!("github:{issue} was made and is still open: {error}");

@@ -21,8 +21,10 @@ pub(super) struct Listed {
     pub(super) items: u64,
     /// Asana's time when it began.
     pub(super) began: Option<Timestamp>,
-    /// Tasks that could not be understood.
+    /// Tasks that could not be understood and are named.
     pub(super) odd: Vec<TaskGid>,
+    /// All that could not be understood, named or not.
+    pub(super) left_out: usize,
 }
 
 impl AsanaClient {
@@ -100,6 +102,7 @@ impl AsanaClient {
         if let Some(first) = odd.first().filter(|_| odd.len() == all) {
             return Err(garbled(ask, format!("none of its {all} tasks can be read: {}", first.why)));
         }
+        listed.left_out += odd.len();
         for odd in odd {
             let name = odd.id.as_deref().filter(|id| id.len() <= 40).unwrap_or("without gid");
             log::warn!("{}: task {name} left out: {}", ask.doing, odd.why);

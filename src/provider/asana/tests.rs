@@ -419,7 +419,7 @@ fn marked_tasks_are_found_by_listing() {
     let page = json!({"data": [task(7), marked, older], "next_page": null});
     let script = Script::by(move |_, _| ok(page.clone()));
     let (client, _) = client(&script, &Rules::default());
-    let found = client.marked_since("2026-11-20T11:00:00Z".parse().expect("a moment")).expect("a list");
+    let found = client.marked_since("2026-11-20T11:00:00Z".parse().expect("a moment")).expect("a list").items;
     assert_eq!(found.iter().map(|item| item.key.to_string()).collect::<Vec<_>>(), ["asana:8"]);
     assert!(script.asked()[0].contains("&modified_since=2026-11-20T10%3A55%3A00Z&"), "{:?}", script.asked());
 }

@@ -30,8 +30,10 @@ pub(super) struct Listed {
     pub(super) newest: Option<Timestamp>,
     /// GitHub's time when it began.
     pub(super) now: Option<Timestamp>,
-    /// Issues that could not be understood.
+    /// Issues that could not be understood and are named.
     pub(super) odd: Vec<u64>,
+    /// All that could not be understood, named or not.
+    pub(super) left_out: usize,
 }
 
 impl GithubClient {
@@ -100,6 +102,7 @@ impl GithubClient {
         if let Some(first) = odd.first().filter(|_| odd.len() == all) {
             return Err(garbled(ask, format!("none of its {all} issues can be read: {}", first.why)));
         }
+        listed.left_out += odd.len();
         for odd in odd {
             let name = odd.id.as_deref().unwrap_or("without number");
             log::warn!("{}: issue {name} left out: {}", ask.doing, odd.why);

@@ -460,7 +460,7 @@ fn marked_issues_are_found_by_listing() {
         ok(json!([issue(7), new, old]))
     });
     let (client, _) = client(&script);
-    let found = client.marked_since("2026-11-20T11:00:00.750Z".parse().expect("a moment")).expect("a list");
+    let found = client.marked_since("2026-11-20T11:00:00.750Z".parse().expect("a moment")).expect("a list").items;
     assert_eq!(found.iter().map(|item| item.key.to_string()).collect::<Vec<_>>(), ["github:acme/app#8"]);
     assert!(script.asked()[0].contains("&sort=created&direction=asc&since=2026-11-20T10%3A55%3A00Z"));
 }
