@@ -4,6 +4,7 @@
 //! share them: the engine addresses a provider by [`Side`], never by service.
 
 pub mod asana;
+pub mod breaker;
 mod call;
 mod finding;
 pub mod github;
@@ -173,6 +174,8 @@ pub enum ProviderError {
     Garbled { doing: String, why: String },
     /// The credential is not good for this: a person must act.
     Denied { doing: String, why: String },
+    /// The circuit breaker is open: the service is left in peace, nothing was sent.
+    Resting { doing: String, why: String, until: Timestamp },
     /// The sink asked to stop.
     Halted,
     /// The process is shutting down.
@@ -200,7 +203,8 @@ pub enum Remedy {
     ObserveAgain,
     /// Park it for a person.
     Park,
-    /// Stop this side and say so loudly.
+    /// Stop this side and say so loudly: nothing more can be done with the credential in this pass, and no item is to
+    /// blame.
     StopSide,
 }
 
@@ -212,7 +216,7 @@ impl ProviderError {
             Self::Unreachable { .. } | Self::Halted | Self::Stopped => Remedy::RetryLater { after: None },
             Self::Gone { .. } | Self::Stale { .. } => Remedy::ObserveAgain,
             Self::Refused { .. } | Self::Garbled { .. } => Remedy::Park,
-            Self::Denied { .. } => Remedy::StopSide,
+            Self::Denied { .. } | Self::Resting { .. } => Remedy::StopSide,
         }
     }
 
@@ -240,6 +244,7 @@ impl fmt::Display for ProviderError {
             Self::Refused { doing, status, why } => write!(out, "{doing}: refused with status {status}: {why}"),
             Self::Garbled { doing, why } => write!(out, "{doing}: the answer could not be read: {why}"),
             Self::Denied { doing, why } => write!(out, "{doing}: access denied: {why}"),
+            Self::Resting { doing, why, .. } => write!(out, "{doing}: not asked: {why}"),
             Self::Halted => out.write_str("the listing was stopped by its reader"),
             Self::Stopped => out.write_str("stopped because the process is shutting down"),
         }

@@ -4,13 +4,14 @@ mod courier;
 mod crew;
 mod heard;
 mod post;
+pub mod starts;
 mod upkeep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::clock::Stop;
+use crate::clock::{Clock as _, Stop, SystemClock, Timestamp};
 use crate::config::{Config, ConfigErrors};
 use crate::model::RouteName;
 use crate::server::Listener;
@@ -21,12 +22,13 @@ use crate::server::turned_away::TurnedAway;
 use crate::server::webhooks::{Sources, Webhooks};
 use crate::store::Store;
 use crate::trigger::{ExitReason, Heart, Ring, serve};
-use crate::workshop::{Present, Workshop};
+use crate::workshop::{Present, Workshop, holder};
 
 pub use courier::Courier;
 use crew::Crews;
 pub use crew::Doorbell;
 pub use post::Post;
+use starts::Start;
 pub use upkeep::Upkeep;
 
 /// Runs until a signal ends it; `reload` reads the configuration anew when asked to.
@@ -35,10 +37,12 @@ where
     R: Fn() -> Result<Config, ConfigErrors>,
 {
     log::info!("evenkeel {} over {}: {}", env!("CARGO_PKG_VERSION"), config.database, routes(&config));
-    let mut staff = match Staff::hire(&config, store) {
+    let start = Start::begin(&store, &holder(), config.schedule.starts_free, SystemClock.now());
+    let mut staff = match Staff::hire(&config, store.clone()) {
         Ok(staff) => staff,
         Err(why) => return ExitReason::Failed(why),
     };
+    staff.hold_back(start.not_before);
     match staff.address() {
         Some(address) => log::info!("listening at {address}"),
         None if config.listen.is_some() => log::info!("listening"),
@@ -47,7 +51,13 @@ where
         }
         None => {}
     }
-    serve(config, reload, move |config, rings, stop, heart| staff.ring(config, rings, stop, heart))
+    let reason = serve(config, reload, move |config, rings, stop, heart| staff.ring(config, rings, stop, heart));
+    match reason {
+        // Somebody asked for the end.
+        ExitReason::Stopped | ExitReason::Interrupted | ExitReason::Overdue => start.end(&store, SystemClock.now()),
+        ExitReason::Failed(_) => {}
+    }
+    reason
 }
 
 /// Everybody at work: the threads of the routes and of the hooks, and the listener. Dropped, the routes finish the
@@ -77,6 +87,11 @@ impl Staff {
             }
         };
         Ok(Self { crews: Crews::new(store, doorbell, present, sources), ready, listener })
+    }
+
+    /// Has no pass begin before a moment, because the service was started over and over.
+    pub fn hold_back(&mut self, until: Option<Timestamp>) {
+        self.crews.hold_back(until);
     }
 
     /// Passes rings on, under the present configuration.

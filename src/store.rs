@@ -1,4 +1,5 @@
-//! Everything that must survive: links, intents, dues, deliveries, hooks, passes, history, cursors, leases, calls.
+//! Everything that must survive: links, intents, dues, deliveries, hooks, passes, history, cursors, leases, calls,
+//! and what all processes keep of a credential together.
 //!
 //! diesel over SQLite (embedded default) or PostgreSQL (several replicas); row types stay in here.
 //! Every pass writes through [`Store::record`]: one transaction, fenced by the pass's lease.
@@ -14,6 +15,7 @@ mod among;
 mod backend;
 mod calls;
 mod columns;
+mod credentials;
 mod deliveries;
 mod dues;
 mod error;
@@ -32,6 +34,7 @@ mod record;
 mod refusals;
 mod schema;
 mod sqlite;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -51,6 +54,7 @@ use crate::provider::{Cursor, Requests};
 use backend::Door;
 pub use backend::Usher;
 pub use calls::{Begun, NewCall};
+pub use credentials::{Credential, Keeping};
 pub use deliveries::{
     Delivery, DeliveryCounts, DeliveryFilter, NewDelivery, Origin, TakenIn, Touched, Touches, Verdict,
 };

@@ -1,11 +1,13 @@
 //! The workshop: what a process needs to make engines, one pool of connections and one pace for each credential.
+//!
+//! The pace of a credential is paid out of an account in the database, which all processes that use it share.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use fastrand::Rng;
 
-use crate::clock::{Clock, Stop, SystemClock, lock};
+use crate::clock::{Clock, Stop, SystemClock, Timestamp, lock};
 use crate::config::{Config, Route, Secret};
 use crate::engine::{Engine, Progress, Providers, Quiet};
 use crate::model::{BySide, Side};
@@ -14,7 +16,7 @@ use crate::provider::github::GithubClient;
 use crate::provider::http::{Transport, UreqTransport};
 use crate::provider::pace::Pace;
 use crate::provider::{self, Connection};
-use crate::store::Store;
+use crate::store::{Keeping, Store, migrate};
 
 /// Configuration, database, time, network: what engines are made of.
 pub struct Workshop {
@@ -32,6 +34,12 @@ pub struct Workshop {
     pub holder: String,
     /// Chance: the jitter of waits.
     pub chance: Mutex<Rng>,
+    /// Where the accounts are kept that all processes share.
+    pub accounts: Accounts,
+    /// A person asked for what is sent: it may try although a breaker is open.
+    pub insists: bool,
+    /// The service keeps quiet until then: it was started over and over.
+    pub not_before: Option<Timestamp>,
     /// The one pool of connections, made when first needed.
     transport: OnceLock<Arc<dyn Transport>>,
     /// The pace of each credential, shared by all routes that use it.
@@ -68,6 +76,15 @@ pub enum Haste {
     Urgent,
 }
 
+/// Where the accounts of the credentials are kept.
+#[derive(Debug)]
+pub enum Accounts {
+    /// In the database that is worked with.
+    Here,
+    /// In the same database, which is otherwise only looked at: opened for this when first needed.
+    Beside(OnceLock<Option<Store>>),
+}
+
 /// Why no connection can be made at all: the certificates configured are no good. For a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unequipped(pub String);
@@ -91,6 +108,9 @@ impl Workshop {
             actor,
             holder: holder(),
             chance: Mutex::new(Rng::new()),
+            accounts: Accounts::Here,
+            insists: false,
+            not_before: None,
             transport: OnceLock::new(),
             paces: Mutex::new(Vec::new()),
         }
@@ -148,12 +168,41 @@ impl Workshop {
         if let Some((_, _, pace)) = paces.iter().find(|(known, secret, _)| *known == side && secret == token) {
             return pace.clone();
         }
-        let pace = Arc::new(match side {
-            Side::Tracker => Pace::asana(&self.config.network),
-            Side::Forge => Pace::github(&self.config.network),
-        });
+        let mut pace = Pace::of(side, &self.config.network);
+        if let Some(store) = self.account_store() {
+            let base_url = self.config.network.base_urls[side].clone();
+            let keeping = Keeping::new(store, side, base_url, token.clone(), self.clock.clone());
+            pace = pace.kept(Arc::new(keeping), &self.holder, self.insists);
+        }
+        let pace = Arc::new(pace);
         paces.push((side, token.clone(), pace.clone()));
         pace
+    }
+
+    /// Where the accounts are kept; nowhere, where no other process can be using this database.
+    fn account_store(&self) -> Option<Store> {
+        match &self.accounts {
+            Accounts::Here => Some(self.store.clone()),
+            Accounts::Beside(opened) => opened
+                .get_or_init(|| {
+                    let url = &self.config.database;
+                    // One that is not there yet, or of another version, is made or brought up to date by who writes.
+                    let current = migrate::applied(url).is_ok_and(|applied| applied == migrate::known());
+                    // Where it may not be written, asking for a share fails, and a small one is taken.
+                    current.then(|| Store::open(url).unwrap_or_else(|_| self.store.clone()))
+                })
+                .clone(),
+        }
+    }
+
+    /// Until when nothing is to be sent for the route, as far as this process knows, and why: a side is left in peace
+    /// by its breaker, or the service was started over and over.
+    pub fn resting(&self, route: &Route) -> Option<(Timestamp, String)> {
+        let now = self.clock.now();
+        let held = self.not_before.filter(|until| now < *until);
+        let held = held.map(|until| (until, "the service was started over and over".to_owned()));
+        let sides = Side::BOTH.into_iter().filter_map(|side| self.pace(side, &route.tokens[side]).resting(now));
+        sides.chain(held).max()
     }
 
     /// The engine of a route, heard by nobody.
@@ -190,7 +239,7 @@ impl Workshop {
 }
 
 /// Names this process among all that share the database.
-fn holder() -> String {
+pub fn holder() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}:{}:{:08x}", std::process::id(), fastrand::u32(..))
 }

@@ -332,6 +332,15 @@ fn a_revoked_token_is_found_and_the_status_says_that_the_pass_failed() {
     town.wants(2, "run --once --full");
     let status = town.wants(2, "status");
     assert!(status.out.contains("the last pass failed") && status.out.contains("last error"), "{}", status.out);
+    assert!(status.out.contains("requests to github") && status.out.contains("circuit breaker"), "{}", status.out);
+    let status = town.json(2, "status");
+    let breakers: Vec<&Value> = ["asana", "github"]
+        .into_iter()
+        .filter_map(|service| status["credentials"].as_array()?.iter().find(|one| one["service"] == service))
+        .map(|one| &one["breaker"])
+        .collect();
+    assert_eq!(breakers, ["closed", "open"], "{status}");
+    // Who mended it need not wait for the end of the rest.
     town.sandbox.github().restore_token(&town.tokens.1);
     town.settle();
     town.wants(0, "status");

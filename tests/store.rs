@@ -3,6 +3,8 @@
 #![allow(clippy::panic, reason = "a test ends by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what is waited for are other processes, which heed no clock of ours")]
 
+#[path = "store/budgets.rs"]
+mod budgets;
 #[path = "store/finding.rs"]
 mod finding;
 #[path = "store/inbox.rs"]
@@ -762,6 +764,7 @@ on_both! {
         let fixtures: BTreeMap<&str, &str> = BTreeMap::from([
             ("0001", include_str!("support/rows/0001.sql")),
             ("0004", include_str!("support/rows/0004.sql")),
+            ("0005", include_str!("support/rows/0005.sql")),
         ]);
         let tables =
             ["links", "tombstones", "intents", "due", "passes", "history", "chain", "cursors", "notes", "leases"];
@@ -779,6 +782,7 @@ on_both! {
         let counted = count();
         sample_rows_are_understood(&database.open());
         rows_of_webhooks_are_understood(&database.open());
+        budgets::rows_are_understood(&database.open());
         // ...down again to the first and up, and nothing is lost on the way.
         for version in known.iter().rev().chain(&known) {
             migrate::go_to(&database.url, version).unwrap_or_else(|error| panic!("to {version}: {error}"));

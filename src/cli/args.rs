@@ -86,7 +86,7 @@ Examples:
     /// Show what would be done; writes nothing anywhere
     #[command(
         long_about = "Shows what the next pass would do and why, and writes nothing anywhere: neither to Asana nor to \
-            GitHub nor to the database.\n\n\
+            GitHub nor to the database, but for what it takes of the services' limits.\n\n\
             For each repair it shows old and new value of every field with the reason; then what a person must \
             decide, and what was left alone.",
         after_help = concat_after("\

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::args::{Global, Scope};
 use super::{Failure, Output, run};
@@ -11,7 +11,7 @@ use crate::engine::Wake;
 use crate::logging;
 use crate::model::{ItemKey, RouteName, Side};
 use crate::store::{Store, StoreError};
-use crate::workshop::Workshop;
+use crate::workshop::{Accounts, Workshop};
 
 /// What a command does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,9 @@ impl Context {
             Ok(store) => (store, None),
             Err(error) => (Store::in_memory()?, Some(error)),
         };
-        Ok((Self::interruptible(config, store, global), trouble))
+        let mut context = Self::interruptible(config, store, global);
+        context.accounts = Accounts::Beside(OnceLock::new());
+        Ok((context, trouble))
     }
 
     fn open_logging(global: &Global, access: Access, usual: Usual) -> Result<Self, Failure> {
@@ -76,7 +78,11 @@ impl Context {
             Access::Write => Store::open(&config.database)?,
         }
         .leasing(config.lease);
-        Ok(Self::interruptible(config, store, global))
+        let mut context = Self::interruptible(config, store, global);
+        if access == Access::Read {
+            context.accounts = Accounts::Beside(OnceLock::new());
+        }
+        Ok(context)
     }
 
     fn interruptible(config: Config, store: Store, global: &Global) -> Self {
@@ -87,11 +93,10 @@ impl Context {
 
     /// Over a configuration and a database that stand already.
     pub fn with(config: Config, store: Store, global: &Global) -> Self {
-        Self {
-            works: Workshop::new(Arc::new(config), store, operator()),
-            out: Output::new(global.json),
-            loudness: loudness(global),
-        }
+        let mut works = Workshop::new(Arc::new(config), store, operator());
+        // Who types a command has perhaps just mended what was wrong.
+        works.insists = true;
+        Self { works, out: Output::new(global.json), loudness: loudness(global) }
     }
 
     /// The routes asked for: the named one, or all.

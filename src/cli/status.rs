@@ -1,5 +1,6 @@
 //! `status`: how every route is doing, from the database alone; asks neither Asana nor GitHub.
 
+mod credentials;
 mod hooks;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use self::credentials::CredentialStatus;
 use super::args::StatusArgs;
 use super::item::{ago, span};
 use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, paint};
@@ -94,6 +96,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<Exit, Failure>
     let mut exit = Exit::Settled;
     let routes = context.routes(args.route.as_ref())?;
     let webhooks = hooks::look(context, &routes, now)?;
+    let credentials = credentials::look(context, &routes, now)?;
     for route in routes {
         let status = look(context, route, now)?;
         exit = exit.max(match status.state {
@@ -104,12 +107,14 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<Exit, Failure>
         });
         all.push(status);
     }
-    if webhooks.troubled() {
+    if webhooks.troubled() || credentials.iter().any(CredentialStatus::troubled) {
         exit = exit.max(Exit::Drift);
     }
     if context.out.json {
         let database = context.config.database.to_string();
-        context.out.json(&serde_json::json!({ "database": database, "routes": all, "webhooks": webhooks }))?;
+        context.out.json(&serde_json::json!({
+            "database": database, "routes": all, "credentials": credentials, "webhooks": webhooks
+        }))?;
     } else {
         let mut text = String::new();
         for (at, status) in all.iter().enumerate() {
@@ -118,6 +123,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<Exit, Failure>
             }
             render(&mut text, status, context.out.width, now);
         }
+        credentials::render(&mut text, &credentials, context.out.width, now);
         hooks::render(&mut text, &webhooks, context.out.width, now);
         context.out.text(&text)?;
     }

@@ -263,6 +263,7 @@ fn schedule(root: &Section<'_, '_>) -> Schedule {
         retry: line("retry", default.retry),
         hooks: line("hooks", default.hooks),
         belt: seconds(&section, "belt_seconds", 60, 86_400, default.belt),
+        starts_free: count(&section, "starts_free", 0, 1_000, default.starts_free),
     };
     section.finish();
     found

@@ -16,6 +16,8 @@ pub struct Schedule {
     pub hooks: String,
     /// A poll also asks the slower way that misses less, when it last did so longer ago than this.
     pub belt: std::time::Duration,
+    /// Starts of the service within half an hour that need not end in order before its passes begin later.
+    pub starts_free: u32,
 }
 
 impl Default for Schedule {
@@ -26,6 +28,7 @@ impl Default for Schedule {
             retry: "30 * * * * *".to_owned(),
             hooks: "15 */10 * * * *".to_owned(),
             belt: std::time::Duration::from_secs(900),
+            starts_free: 3,
         }
     }
 }
@@ -109,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_good() {
-        let Schedule { poll, sweep, retry, hooks, belt: _ } = Schedule::default();
+        let Schedule { poll, sweep, retry, hooks, belt: _, starts_free: _ } = Schedule::default();
         for line in [poll, sweep, retry, hooks] {
             assert_eq!(check(&line), Ok(()), "{line}");
         }

@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::put_off::PutOff;
 use super::overtake::{self, OVERTAKE};
+use super::remedy::{MOVING, advice};
 use super::{Ended, Engine, EngineError, Report, Watch};
 use crate::clock::later;
 use crate::model::{BySide, FieldChange, IntentId, ItemKey, Link, LinkId, Side, Timestamp};
@@ -45,7 +46,13 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             // A pair that wakes up while one of its items has found another partner: that pair's business.
-            StoreError::AlreadyLinked { ref task, .. } => Self::Ask(ItemKey::Task(task.clone()), error.to_string()),
+            StoreError::AlreadyLinked { ref task, .. } => {
+                let task = ItemKey::Task(task.clone());
+                let what = format!(
+                    "{error}; `evenkeel why {task}` shows the pair, `evenkeel links remove {task}` lets go of it"
+                );
+                Self::Ask(task, what)
+            }
             error => Self::Pass(EngineError::Store(error)),
         }
     }
@@ -195,13 +202,15 @@ impl Hands<'_, '_> {
     fn failed(&mut self, repair: &Repair, failure: Failure, in_row: &mut u32) -> Result<Option<Ended>, EngineError> {
         let engine = self.engine;
         let now = engine.clock.now();
-        let (key, message, remedy) = match failure {
+        // What a person can do about it, unless the failure says so itself.
+        let (key, message, remedy, advice) = match failure {
             Failure::Pass(error) => return Err(error),
             Failure::Item(_, ProviderError::Stopped) => return Ok(Some(Ended::Stopped)),
-            Failure::Item(key, error) => (key, error.to_string(), error.remedy()),
-            Failure::Ask(key, what) => (key, what, Remedy::Park),
+            Failure::Item(key, error) => (key, error.to_string(), error.remedy(), Some(advice(&error))),
+            Failure::Ask(key, what) => (key, what, Remedy::Park, None),
             Failure::Moving(key) => {
-                (key, "it kept changing while it was being repaired".to_owned(), Remedy::ObserveAgain)
+                let what = "it kept changing while it was being repaired".to_owned();
+                (key, what, Remedy::ObserveAgain, Some(MOVING))
             }
         };
         engine.progress.repaired(self.report.pass, repair, Err(&message));
@@ -234,6 +243,7 @@ impl Hands<'_, '_> {
         }
         if due.parked {
             self.report.counts.parked += 1;
+            due.last_error = Some(with_advice(&message, advice));
         } else {
             self.report.counts.again += 1;
         }
@@ -318,6 +328,11 @@ fn leave_out(
         last_error: None,
         parked: false,
     }));
+}
+
+/// A reason with what can be done about it.
+fn with_advice(message: &str, advice: Option<&str>) -> String {
+    advice.map_or_else(|| message.to_owned(), |advice| format!("{message}; {advice}"))
 }
 
 fn keys(link: &Link) -> Vec<ItemKey> {

@@ -1,10 +1,12 @@
-//! When to try again: exponential backoff with full jitter, or the time the provider names.
+//! When to try again: exponential backoff with full jitter, or the time the provider names. And what a person can do
+//! when trying again is not enough.
 
 use std::time::Duration;
 
 use crate::clock::later;
 use crate::config::Patience;
 use crate::model::{Fingerprint, ItemKey, Timestamp};
+use crate::provider::ProviderError;
 
 /// Waits before another try, the same for the same seed, item and attempt.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,47 @@ impl Backoff {
         later(now, named.unwrap_or_default().saturating_add(jittered))
     }
 }
+
+/// What a person can do about an item that is parked for a failure; the reason itself stands before it.
+pub const fn advice(error: &ProviderError) -> &'static str {
+    match error {
+        ProviderError::Refused { status: 402, .. } => {
+            "the plan of the account does not include this: leave the field to the other side, or change the plan"
+        }
+        ProviderError::Refused { status: 401 | 403, .. } => {
+            "give the token's user the right to this item, or leave it out with a filter of the route; then have it \
+             tried again"
+        }
+        ProviderError::Refused { .. } => {
+            "change what the service objects to, on either side, and have it tried again; or give it up"
+        }
+        ProviderError::Garbled { .. } => {
+            "have it tried again; if it stays so, look at the item in the browser and report it with the log of \
+             RUST_LOG=debug"
+        }
+        ProviderError::Stale { .. } => MOVING,
+        ProviderError::Unreachable { .. }
+        | ProviderError::Busy { .. }
+        | ProviderError::Resting { .. }
+        | ProviderError::Halted
+        | ProviderError::Stopped => {
+            "it was tried as often as [patience] attempts_max says: see that the service answers (`evenkeel check`), \
+             then have it tried again"
+        }
+        ProviderError::Gone { .. } => {
+            "it went away each time it was to be written: look whether it is still there, then have it tried again or \
+             give it up"
+        }
+        ProviderError::Denied { .. } => "see what the token lacks (`evenkeel check`), then have it tried again",
+    }
+}
+
+/// The same for one that never held still.
+pub const MOVING: &str = "have it tried again when whoever changes it, a person or another program, is done";
+
+/// The same for one that could not be read.
+pub const UNREAD: &str =
+    "see whether it is still there and whether the token may see it, then have it tried again or give it up";
 
 #[cfg(test)]
 mod tests {

@@ -323,7 +323,7 @@ impl Engine {
             Ok(Found::Gone) => Ok(Sight::Absent),
             Ok(Found::Unseen(why)) => Ok(Sight::Unseen(why)),
             Ok(Found::NotAnItem) => Ok(Sight::Unseen("it is no work item (any more)".to_owned())),
-            Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. })) => {
+            Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. } | ProviderError::Resting { .. })) => {
                 Err(EngineError::Provider { side, error })
             }
             Err(error) => Ok(Sight::Unseen(error.to_string())),

@@ -5,22 +5,26 @@
 //! | not sent | again, then `Unreachable` | again, then `Unreachable` (not done) |
 //! | no answer, 5xx | again, then `Unreachable` | `Unreachable` (maybe done), never again |
 //! | a limit | waits as told if short, else `Busy` | the same: the service refused it, nothing was done |
+//! | (the breaker is open) | `Resting`, not sent | `Resting`, not sent |
 //! | its turn came late | | an edit is `Stale`: what it was decided from is to be read again |
 //! | 401, 403 | `Denied` | `Denied`; about one Asana task `Refused` |
 //! | 404, 410 | `Denied` for a project or repository | `Gone` for an item |
 //! | other 4xx | `Refused` | `Refused` |
 //! | too large, no JSON | `Garbled` | `Garbled` (maybe done) |
 
+mod complaint;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use self::complaint::Complaint;
+use super::breaker::{Shown, Trouble};
 use super::http::{Method, Request, Response, Transport, TransportError, USER_AGENT};
 use super::json;
-use super::pace::{Denied, Pace, Weight};
+use super::pace::{Denied, Pace, Ticket, Weight};
 use super::{Halt, ProviderError, Requests, Sink};
 use crate::clock::{Clock, Stop, Timestamp, lock, since};
 use crate::config::Secret;
@@ -39,7 +43,7 @@ pub struct Connection {
     pub clock: Arc<dyn Clock>,
     /// Cuts waits short.
     pub stop: Stop,
-    /// The pacing of this credential; all routes that use it share one.
+    /// The pacing of this credential and its breaker; all routes that use it share one.
     pub pace: Arc<Pace>,
     /// Longest time for one request and its whole answer.
     pub call_timeout: Duration,
@@ -219,15 +223,19 @@ impl Caller {
                 Err(Denied::Later(after)) => {
                     return Err(ProviderError::Busy { doing: ask.doing.clone(), retry_after: Some(after) });
                 }
+                Err(Denied::Resting { until, why }) => {
+                    return Err(ProviderError::Resting { doing: ask.doing.clone(), why, until });
+                }
             };
             waited += ticket.waited;
             let answer = self.connection.transport.send(&request, self.connection.call_timeout);
-            drop(ticket);
             self.count(ask.method, &answer);
             tries += 1;
+            let limit = answer.as_ref().ok().and_then(|response| self.limit(response, limited));
+            self.show(ticket, ask, &answer, limit);
             let (why, maybe_done, told) = match answer {
                 Ok(response) => {
-                    if let Some(quiet) = self.limit(&response, limited) {
+                    if let Some(quiet) = limit {
                         pace.hold(&**clock, quiet);
                         limited += 1;
                         if waited.saturating_add(quiet) > WAIT_MAX || limited >= TRIES {
@@ -272,6 +280,34 @@ impl Caller {
             self.pause(wait)?;
             waited += wait;
         }
+    }
+
+    /// Tells the breaker what an answer shows of the service. What is wrong with one item is not the service's failure,
+    /// and neither is our own stop.
+    fn show(
+        &self,
+        ticket: Ticket<'_>,
+        ask: &Ask<'_>,
+        answer: &Result<Response, TransportError>,
+        limit: Option<Duration>,
+    ) {
+        let failed = match (answer, limit) {
+            (_, Some(quiet)) => Some((Trouble::Limit, format!("told to wait {} s", quiet.as_secs()))),
+            (Ok(response), None) if ask.accept.contains(&response.status) => None,
+            (Ok(response), None) => match response.status {
+                500..=599 | 408 | 424 => Some((Trouble::Outage, format!("status {}", response.status))),
+                401 => Some((Trouble::Token, format!("status 401 {}", self.message(response)))),
+                _ => None,
+            },
+            (Err(TransportError::NotSent(why) | TransportError::NoAnswer(why)), None) => {
+                Some((Trouble::Outage, self.shown(why)))
+            }
+            (Err(TransportError::TooLarge(_)), None) => None,
+            (Err(TransportError::Stopped), None) => return,
+        };
+        let chance = lock(&self.chance).f64();
+        let shown = failed.as_ref().map_or(Shown::Good, |(trouble, why)| Shown::Failed(*trouble, why));
+        ticket.shown(&*self.connection.clock, shown, chance);
     }
 
     fn request(&self, ask: &Ask<'_>) -> Request {
@@ -420,40 +456,6 @@ pub fn pour(sink: Sink<'_>) -> impl FnMut(Vec<Item>) -> Result<(), ProviderError
 /// The answer to a call could not be understood.
 pub fn garbled(ask: &Ask<'_>, why: impl Into<String>) -> ProviderError {
     ProviderError::Garbled { doing: ask.doing.clone(), why: why.into() }
-}
-
-/// The error bodies of both services: Asana's `errors[].message`, GitHub's `message` and `errors[]`.
-#[derive(Deserialize)]
-struct Complaint {
-    message: Option<serde_json::Value>,
-    errors: Option<serde_json::Value>,
-}
-
-impl Complaint {
-    fn words(&self) -> String {
-        let mut words = Vec::new();
-        let mut say = |value: &serde_json::Value| {
-            if let Some(text) = value.as_str() {
-                words.push(text.to_owned());
-            }
-        };
-        if let Some(message) = &self.message {
-            say(message);
-        }
-        for error in self.errors.iter().filter_map(serde_json::Value::as_array).flatten().take(5) {
-            say(error);
-            match (error.get("field").and_then(|field| field.as_str()), error.get("message"), error.get("code")) {
-                // GitHub's field errors have a code, and a message only when the code is `custom`.
-                (Some(field), message, code) => {
-                    let what = message.or(code).and_then(|what| what.as_str()).unwrap_or("invalid");
-                    say(&format!("{field}: {what}").into());
-                }
-                (None, Some(message), _) => say(message),
-                (None, None, _) => {}
-            }
-        }
-        if words.is_empty() { "no message".to_owned() } else { words.join("; ") }
-    }
 }
 
 /// The wait an answer names in seconds or as a date, from its own clock if it shows one.

@@ -71,7 +71,14 @@ pub fn plan_pair(pair: &PairSeen, rules: &Rules, now: Timestamp) -> PairPlan {
                 item = link.key(Side::Forge)
             ),
         ),
-        (Moved(to), _) => ask(Side::Tracker, format!("the task was moved to {to}; nothing is written")),
+        (Moved(to), _) => ask(
+            Side::Tracker,
+            format!(
+                "the task was moved to {to}; nothing is written until somebody decides: `evenkeel links remove {item}` lets \
+             go of the pair",
+                item = link.key(Side::Tracker)
+            ),
+        ),
         (Absent, Shown(_) | Unmoved) | (Shown(_) | Unmoved, Absent) => {
             let gone = if sight.tracker == Absent { Side::Tracker } else { Side::Forge };
             retire(link, gone, sight, rules)

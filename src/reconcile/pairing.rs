@@ -99,7 +99,11 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
                     plan.questions.push(Question {
                         link: None,
                         item: only.clone(),
-                        what: format!("it names {partner} as its partner, which itself names {}", back.partner),
+                        what: format!(
+                            "it names {partner} as its partner, which itself names {}; link the two that belong \
+                             together with `evenkeel links add` and take the marker out of the third",
+                            back.partner
+                        ),
                     });
                     taken.insert(only.clone());
                     taken.insert(partner.clone());

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use super::courier::Courier;
 use super::post::Post;
 use super::upkeep::Upkeep;
-use crate::clock::{Stop, SystemClock, lock};
+use crate::clock::{Stop, SystemClock, Timestamp, lock};
 use crate::config::{Config, Route};
 use crate::engine::Overtaking;
 use crate::model::RouteName;
@@ -24,6 +24,8 @@ pub(super) struct Crews {
     /// The workshop that the listener works with: that of the present crew.
     works: Present,
     sources: Sources,
+    /// No pass begins before this.
+    not_before: Option<Timestamp>,
     present: Option<(Arc<Config>, Vec<Hand>)>,
     dismissed: Vec<JoinHandle<()>>,
 }
@@ -71,7 +73,12 @@ impl Hand {
 impl Crews {
     /// Nobody at work yet.
     pub(super) const fn new(store: Store, doorbell: Doorbell, works: Present, sources: Sources) -> Self {
-        Self { store, doorbell, works, sources, present: None, dismissed: Vec::new() }
+        Self { store, doorbell, works, sources, not_before: None, present: None, dismissed: Vec::new() }
+    }
+
+    /// Has no pass begin before a moment.
+    pub(super) fn hold_back(&mut self, until: Option<Timestamp>) {
+        self.not_before = until;
     }
 
     /// Passes the rings on to every route, and that for the hooks to who looks after them.
@@ -93,6 +100,7 @@ impl Crews {
     fn muster(&self, config: &Arc<Config>, stop: &Stop, heart: &Heart) -> Vec<Hand> {
         let mut works = Workshop::new(config.clone(), self.store.clone(), "service".to_owned());
         works.stop = stop.clone();
+        works.not_before = self.not_before;
         // Pacing and backoff have limits of their own; while they wait, nothing hangs.
         works.clock = Arc::new(BeatingClock::new(SystemClock, heart.clone()));
         let works = Arc::new(works);

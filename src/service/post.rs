@@ -1,5 +1,6 @@
 //! One route's post: the thread that makes its passes whenever its bell rings.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +43,12 @@ pub struct Post {
     trouble: Option<String>,
     /// After a failure of the database: no pass before this, and the next pause.
     pause: Option<(Timestamp, Duration)>,
-    /// Deliveries wait until somebody else lets go of the lease.
+    /// Deliveries wait until somebody else lets go of the lease, or a provider is asked again.
     held: bool,
+    /// A provider is left in peace until then...
+    rests: Option<Timestamp>,
+    /// ...and what was rung meanwhile is made up for after it.
+    owed: BTreeSet<Ring>,
 }
 
 impl Post {
@@ -60,12 +65,18 @@ impl Post {
             trouble: None,
             pause: None,
             held: false,
+            rests: None,
+            owed: BTreeSet::new(),
         }
     }
 
     /// How long to wait for the bell at most; then something is to be looked for even if nobody rang.
-    pub const fn patience(&self) -> Duration {
-        if self.held { AGAIN } else { WAIT }
+    pub fn patience(&self) -> Duration {
+        match self.rests {
+            Some(until) => since(self.works.clock.now(), until).clamp(AGAIN, WAIT),
+            None if self.held => AGAIN,
+            None => WAIT,
+        }
     }
 
     /// Makes a pass whenever the bell rings, until told to leave or the service stops.
@@ -102,14 +113,23 @@ impl Post {
             self.held = heard;
             return;
         }
+        self.owed.extend(rings.iter().filter(|ring| **ring != Ring::Heard));
+        if self.leaves_in_peace(now) {
+            if !forced {
+                self.held = true;
+                return;
+            }
+            self.rests = None;
+        }
         self.held = false;
+        let rings: Vec<Ring> = std::mem::take(&mut self.owed).into_iter().collect();
         // Also without a ring: what another replica took in waits as well, and a long pass would take it along.
         match self.works.store.rung(&self.route.name, now, 1) {
             Ok(rung) if rung.is_empty() => {}
             Ok(_) => self.make(&Wake::Retry, "webhook"),
             Err(error) => return self.database_failed(&error, now),
         }
-        let wake = match self.wake(rings, now) {
+        let wake = match self.wake(&rings, now) {
             Ok(Some(wake)) => wake,
             Ok(None) => return,
             Err(error) => return self.database_failed(&error, now),
@@ -120,6 +140,18 @@ impl Post {
             _ => "schedule",
         };
         self.make(&wake, cause);
+    }
+
+    /// Whether a provider is left in peace by its breaker: a pass would end before its first request.
+    fn leaves_in_peace(&mut self, now: Timestamp) -> bool {
+        self.rests = match self.works.resting(&self.route) {
+            Some((until, why)) => {
+                log::debug!("route {}: no pass before {until:.0}: {why}", self.route.name);
+                Some(until)
+            }
+            None => None,
+        };
+        self.rests.is_some_and(|until| now < until)
     }
 
     /// Makes one pass and says how it went.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::crew::Doorbell;
+use crate::clock::since;
 use crate::config::Senders;
 use crate::hooks::{HooksError, Keeper, Report, subjects, tidy_up};
 use crate::model::Side;
@@ -50,6 +51,12 @@ impl Upkeep {
             let rings = bell.wait(WAIT);
             if rings.is_empty() || away() || self.works.stop.raised() {
                 continue;
+            }
+            if let Some(until) = self.works.not_before {
+                let clock = &self.works.clock;
+                if !clock.sleep(since(clock.now(), until), &self.works.stop) || away() {
+                    continue;
+                }
             }
             let _work = self.heart.help();
             if catch_unwind(AssertUnwindSafe(|| self.look_after())).is_err() {

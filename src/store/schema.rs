@@ -228,6 +228,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    credentials (credential) {
+        credential -> Text,
+        service -> Text,
+        book -> Text,
+        state -> Text,
+        trouble -> Nullable<Text>,
+        why -> Text,
+        openings -> BigInt,
+        since -> BigInt,
+        until -> BigInt,
+        in_row -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    salt (id) {
+        id -> BigInt,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    starts (id) {
+        id -> BigInt,
+        holder -> Text,
+        at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     /// diesel's own list of the migrations that were applied.
     __diesel_schema_migrations (version) {
         version -> Text,

@@ -13,7 +13,7 @@ impl Ticking {
     /// Starts to ring `bell` as `schedule` says, in UTC.
     pub(super) async fn start(schedule: &Schedule, bell: &Bell) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        let Schedule { poll, sweep, retry, hooks, belt: _ } = schedule;
+        let Schedule { poll, sweep, retry, hooks, belt: _, starts_free: _ } = schedule;
         let lines = [(poll, Ring::Poll), (sweep, Ring::Sweep), (retry, Ring::Retry), (hooks, Ring::Hooks)];
         for (line, ring) in lines {
             let bell = bell.clone();

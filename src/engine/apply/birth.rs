@@ -110,7 +110,8 @@ impl Hands<'_, '_> {
         else {
             return Err(Failure::Ask(
                 items.tracker.key.clone(),
-                "its partner has no identifiers of an issue".to_owned(),
+                "its partner has no identifiers of an issue: have it tried again, and report it if it stays so"
+                    .to_owned(),
             ));
         };
         // All links of a repository know it by one name; a new name is given to all of them together.
@@ -247,6 +248,11 @@ impl Hands<'_, '_> {
                 // Nobody is left to be told.
                 Ok(None) => self.record(&Record { close_intents: vec![intent.id], ..Record::default() }),
                 Err(error) if matches!(error.remedy(), Remedy::RetryLater { .. }) => Ok(()),
+                // The credential's trouble, which may pass; the other comments would meet the same.
+                Err(error) if error.remedy() == Remedy::StopSide && since(intent.opened_at, now) < COMMENT_PATIENCE => {
+                    log::warn!("{}: the comment that names its issue waits: {error}", intent.source);
+                    return Ok(());
+                }
                 Err(error) => {
                     log::warn!("{}: the comment that names its issue is given up: {error}", intent.source);
                     self.record(&Record { close_intents: vec![intent.id], ..Record::default() })

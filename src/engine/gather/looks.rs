@@ -2,6 +2,7 @@
 
 use super::{Gathering, MISSING_READS_MAX, Mode, READ_FAILURES_MAX, by_item};
 use crate::engine::EngineError;
+use crate::engine::remedy::UNREAD;
 use crate::model::{ItemKey, LinkId, LinkStatus, Side, Timestamp};
 use crate::provider::{Found, ProviderError, Remedy};
 use crate::reconcile::{Sight, Skip, fingerprint};
@@ -89,7 +90,7 @@ impl Gathering<'_> {
                     }
                 })
             }
-            Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. })) => {
+            Err(error @ (ProviderError::Stopped | ProviderError::Denied { .. } | ProviderError::Resting { .. })) => {
                 Err(EngineError::Provider { side, error })
             }
             Err(error) => {
@@ -154,6 +155,7 @@ impl Gathering<'_> {
         let engine = self.engine;
         let tried = u32::from(!self.untried.contains(looked_at));
         let attempts = engine.store.attempts(&engine.route, key)?.saturating_add(tried);
+        let parked = attempts >= engine.patience.attempts_max;
         // Cleared and set anew, so that the new time counts and not the earlier one.
         self.closing.clear_due.push(key.clone());
         self.closing.due.push(NewDue {
@@ -161,8 +163,8 @@ impl Gathering<'_> {
             reason: "it could not be read".to_owned(),
             not_before: engine.backoff().not_before(key, attempts, None, self.now),
             attempts,
-            last_error: Some(why.to_owned()),
-            parked: attempts >= engine.patience.attempts_max,
+            last_error: Some(if parked { format!("{why}; {UNREAD}") } else { why.to_owned() }),
+            parked,
         });
         Ok(())
     }

@@ -269,3 +269,80 @@ fn a_request_says_who_asks_for_what() {
 fn text_in_addresses_is_encoded() {
     assert_eq!(encoded("a b&c=d/é:+"), "a%20b%26c%3Dd%2F%C3%A9%3A%2B");
 }
+
+#[test]
+fn a_service_that_is_down_is_asked_a_few_times_then_left_in_peace_and_tried_with_one_request() {
+    let script = Script::by(|index, _| if index < 7 { status(503, "sad squid") } else { ok(json!({})) });
+    let (caller, clock) = caller(Service::Github, &script);
+    assert!(matches!(caller.send(&read()), Err(ProviderError::Unreachable { .. })));
+    for _ in 0..1_000 {
+        let error = caller.send(&read()).expect_err("it is down");
+        let ProviderError::Resting { until, why, .. } = &error else { panic!("{error:?}") };
+        assert!(*until > clock.now() && why.contains("status 503"), "{error}");
+        assert_eq!(error.remedy(), crate::provider::Remedy::StopSide);
+    }
+    assert_eq!(script.asked().len(), 6);
+    // One request tries after the rest; it fails, and the next rest is longer.
+    clock.advance(Duration::from_secs(30));
+    assert!(matches!(caller.send(&read()), Err(ProviderError::Resting { .. })));
+    assert_eq!(script.asked().len(), 7);
+    clock.advance(Duration::from_secs(29));
+    assert!(matches!(caller.send(&read()), Err(ProviderError::Resting { .. })));
+    assert_eq!(script.asked().len(), 7);
+    clock.advance(Duration::from_secs(31));
+    for _ in 0..10 {
+        assert!(caller.send(&read()).is_ok(), "it is back");
+    }
+    assert_eq!(script.asked().len(), 17);
+}
+
+#[test]
+fn what_is_wrong_with_one_item_is_not_the_service_s_failure() {
+    for answer in [status(404, "no"), status(403, "locked"), status(410, "gone"), status(422, "no"), status(451, "no")]
+    {
+        let script = Script::by(move |_, _| answer.clone());
+        let (caller, _) = caller(Service::Github, &script);
+        for _ in 0..50 {
+            let error = caller.send(&read().about_item()).expect_err("it is refused");
+            assert!(!matches!(error, ProviderError::Resting { .. }), "{error}");
+        }
+        assert_eq!(script.asked().len(), 50);
+    }
+}
+
+#[test]
+fn one_item_that_the_service_cannot_serve_among_others_opens_nothing() {
+    // Tried four times, then the next item is answered.
+    let script = Script::by(|index, _| if index % 5 < 4 { status(500, "") } else { ok(json!({})) });
+    let (caller, _) = caller(Service::Asana, &script);
+    for call in 0..40 {
+        let answer = caller.send(&read().about_item());
+        assert_eq!(answer.is_ok(), call % 2 == 1, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_token_that_is_not_accepted_any_more_is_shown_three_times_and_then_not_for_minutes() {
+    let script = Script::by(|_, _| status(401, "Bad credentials"));
+    let (caller, clock) = caller(Service::Github, &script);
+    for _ in 0..3 {
+        assert!(matches!(caller.send(&read()), Err(ProviderError::Denied { .. })));
+    }
+    for _ in 0..20 {
+        let error = caller.send(&read()).expect_err("it is revoked");
+        assert!(matches!(&error, ProviderError::Resting { .. }) && error.to_string().contains("token"), "{error}");
+    }
+    assert_eq!(script.asked().len(), 3);
+    clock.advance(Duration::from_secs(300));
+    assert!(caller.send(&read()).is_err());
+    assert_eq!(script.asked().len(), 4);
+}
+
+#[test]
+fn our_own_stop_says_nothing_of_the_service() {
+    let script = Script::by(|_, _| Err(TransportError::Stopped));
+    let (caller, _) = caller(Service::Github, &script);
+    for _ in 0..20 {
+        assert_eq!(caller.send(&read()).map(drop), Err(ProviderError::Stopped));
+    }
+}

@@ -1,0 +1,3 @@
+DROP TABLE starts;
+DROP TABLE salt;
+DROP TABLE credentials;
