@@ -223,6 +223,7 @@ fn world(database: Option<DatabaseUrl>, seed: u64, tasks: usize, lives: usize, t
 
     let service = world.service(0);
     world.calms_down();
+    world.hooks_stand();
     service.stop();
     world.holds();
     let (values, accepted) = people.nothing_is_lost(&world);
