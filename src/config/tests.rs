@@ -172,7 +172,7 @@ fn every_number_in_the_example_is_said_with_its_bounds() {
             );
         }
     }
-    assert_eq!(numbers, 29);
+    assert_eq!(numbers, 30);
 }
 
 #[test]
