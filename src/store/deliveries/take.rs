@@ -115,8 +115,7 @@ impl Store {
             inside.take_all(&came)
         };
         // Who writes elsewhere locks all of SQLite, but only some rows of a server.
-        let common =
-            |error: &StoreError| matches!(error, StoreError::Locked { .. }) && self.backend.has_one_writer();
+        let common = |error: &StoreError| matches!(error, StoreError::Locked { .. }) && self.backend.has_one_writer();
         self.intake.run((new, now), bytes, all, common)
     }
 
