@@ -232,7 +232,7 @@ impl Engine {
         Ok(Err(why))
     }
 
-    /// Keeps what both agree on now. Answers whether the pair is in step with that. Of the items, `known` were due
+    /// Keeps what both agree on now. Answers whether the pair is in step with that and nothing of it waits. Of the items, `known` were due
     /// before, for a reason of their own.
     fn agree(
         &self,
@@ -258,10 +258,11 @@ impl Engine {
         } else {
             record.due = self.looked_at(&agreed, reason);
         }
+        let in_step = settled && agreed.waiting.is_empty();
         let (base, waiting) = (agreed.base, Some(agreed.waiting));
         record.change = vec![(agreed.id, LinkChange { base, seen: Some(seen), waiting, ..LinkChange::default() })];
         self.store.record(watch.lease, &record, self.clock.now())?;
-        Ok(settled)
+        Ok(in_step)
     }
 
     /// Both items, due at once.

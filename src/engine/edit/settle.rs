@@ -84,7 +84,7 @@ pub struct Resolve {
     pub take: Take,
     /// The digest of the question as the person saw it; `None` for the one that the database shows.
     pub seen: Option<String>,
-    /// Why, for the history.
+    /// Why, for the history; may be empty.
     pub reason: String,
 }
 
@@ -149,7 +149,7 @@ impl Engine {
             }
             Ok(anew) if !anew.unmoved => {
                 // The next pass keeps the question as it stands now.
-                let due = self.looked_at(&anew.link, &asked.reason);
+                let due = self.looked_at(&anew.link, MOVED);
                 self.store.record(watch.lease, &Record { due, ..Record::default() }, self.clock.now())?;
                 report.messages.insert(0, MOVED.to_owned());
                 moved = Some(anew.conflict);
@@ -187,7 +187,7 @@ impl Engine {
         let conflict = Conflict::new(&link, *field, waiting);
         let known = link.waiting.get(field).map(|known| Conflict::new(&link, *field, known.clone()).seen);
         let unmoved = seen.as_ref().or(known.as_ref()) == Some(&conflict.seen);
-        let why = self.cause(take, &asked.reason);
+        let why = cause(take, &asked.reason);
         Ok(resolve(&link, &items, *field, &conflict.waiting, take, &why, &self.rules).map(|settlement| Anew {
             link,
             items,
@@ -195,15 +195,6 @@ impl Engine {
             unmoved,
             settlement,
         }))
-    }
-
-    /// What stands in the history beside the values: what was taken, and why.
-    fn cause(&self, take: &Take, reason: &str) -> String {
-        match take {
-            Take::Side(side) => format!("settled by hand, {} taken: {reason}", side.service()),
-            Take::Both => format!("settled by hand, both taken: {reason}"),
-            Take::Text(_) => format!("settled by hand, written anew: {reason}"),
-        }
     }
 
     fn settle(
@@ -217,7 +208,7 @@ impl Engine {
         let Anew { link, mut items, settlement, .. } = anew;
         let Settlement { merged, writes } = settlement;
         let Resolve { field, take, reason, .. } = asked;
-        let cause = self.cause(take, reason);
+        let cause = cause(take, reason);
         let known = self.due_before(&link)?;
         for side in Side::BOTH {
             let Some(write) = &writes[side] else {
@@ -244,10 +235,24 @@ impl Engine {
         if agreed.base.is_some() {
             agreed.base = Some(merged);
         }
-        let settled = self.agree(watch, agreed, &items, &known, reason)?;
+        let settled = self.agree(watch, agreed, &items, &known, &cause)?;
         Ok(if settled { Ended::Settled } else { Ended::Drift })
     }
 }
 
+/// What stands in the history beside the values: what was taken, and why, if that was said.
+fn cause(take: &Take, reason: &str) -> String {
+    let taken = match take {
+        Take::Side(side) => format!("{} taken", side.service()),
+        Take::Both => "both taken".to_owned(),
+        Take::Text(_) => "written anew".to_owned(),
+    };
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("settled by hand, {taken}{why}")
+}
+
 /// What is said of a question that is not the one seen.
 const MOVED: &str = "a side moved since the question was shown: nothing was written";
+
+#[cfg(test)]
+mod tests;
