@@ -197,13 +197,7 @@ bodies! {
     /// Of `close`.
     CloseBody { status: Option<Closed> }
     /// Of `resolve`.
-    ResolveBody {
-        asana_task_gid: String,
-        field: Option<Field>,
-        take: Taken,
-        text: Option<String>,
-        seen: Option<String>,
-    }
+    ResolveBody { asana_task_gid: String, field: Option<Field>, take: Taken, text: Option<String>, seen: Option<String> }
     /// Of `reconcile`.
     ReconcileBody { route: Option<String>, full: Option<bool> }
 }
