@@ -10,6 +10,7 @@ mod adopt;
 mod apply;
 mod check;
 mod completions;
+mod conflicts;
 mod deliveries;
 mod demo;
 mod history;
@@ -19,6 +20,7 @@ mod links;
 mod parked;
 mod plan;
 mod progress;
+mod resolve;
 mod run;
 mod service;
 mod setup;
@@ -199,6 +201,8 @@ fn dispatch(cli: &args::Cli) -> Result<Exit, Failure> {
         Command::Undo(args) if args.dry_run => undo::run(&open(Access::Read)?, args),
         Command::Undo(args) => undo::run(&open(Access::Write)?, args),
         Command::Parked(args) => parked::run(&open(parked::access(args))?, args),
+        Command::Conflicts(args) => conflicts::run(&open(Access::Read)?, args),
+        Command::Resolve(args) => resolve::run(&open(Access::Write)?, args),
         Command::History(args) => history::run(&open(Access::Read)?, args),
         Command::Webhooks(args) => webhooks::run(&open(webhooks::access(args))?, args),
         Command::Deliveries(args) => deliveries::run(&open(deliveries::access(args))?, args),

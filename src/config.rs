@@ -86,6 +86,17 @@ pub struct Network {
     pub github_points_per_minute: u32,
 }
 
+impl Network {
+    /// Where people see what GitHub's API serves, without a slash at the end; `None` where that is not known.
+    pub fn web_of_github(&self) -> Option<&str> {
+        match self.base_urls.forge.as_str() {
+            "https://api.github.com" => Some("https://github.com"),
+            // GitHub Enterprise Server serves both under one name.
+            api => api.strip_suffix("/api/v3"),
+        }
+    }
+}
+
 impl Default for Network {
     fn default() -> Self {
         Self {

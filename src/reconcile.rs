@@ -14,6 +14,7 @@ mod pair;
 mod pairing;
 mod plan;
 mod propose;
+mod resolve;
 
 pub use brakes::{Allowance, Lately, Refusal};
 pub use fields::{COMPARED, assign, fingerprint, shows, value, view};
@@ -23,3 +24,4 @@ pub use pair::{PairPlan, PairSeen, Sight, plan_join, plan_pair};
 pub use pairing::{Claim, Strangers, agreed, plan_strangers, stays_alone, untouched};
 pub use plan::{Action, Plan, Question, Repair, Skip, Write};
 pub use propose::{Proposal, propose};
+pub use resolve::{MARKS, Settlement, Take, marked, question, resolve};

@@ -34,7 +34,7 @@ use crate::model::{People, Side};
 
 pub use footer::{BODY_CHARS_MAX, Footer, Split, footer, join_forge, join_tracker, split_forge, split_tracker};
 pub use lens::{CONTINUES, cut};
-pub use merge::{Merged, Overlap, merge, merge_taking};
+pub use merge::{Merged, Overlap, Stretch, merge, merge_keeping, merge_taking, stretches};
 pub use title::{NO_TITLE, TITLE_CHARS_MAX, canonical_title, put_title, view_title};
 
 /// A text in canonical form: LF line ends, no character that XML 1.0 forbids, no white space at the end.

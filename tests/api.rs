@@ -92,6 +92,16 @@ fn every_call_answers_as_the_contract_says() {
     assert_eq!(history.json["entries"][0]["actor"], "api:ann");
     assert_eq!(bench.get("/api/tasks?status=open&link=active").json["tasks"].as_array().map(Vec::len), Some(2));
 
+    bench.disagree(&task, &issue, "Ann's title", "Bob's title");
+    let waits = bench.get("/api/conflicts?route=app");
+    assert_eq!(waits.json["conflicts"][0]["fields"][0]["said"]["forge"], "Bob's title", "{:#}", waits.json);
+    let body = json!({ "asana_task_gid": task.to_string(), "take": "forge", "reason": "Bob is right", "who": "ann" });
+    let settled = bench.post("/api/conflicts/resolve", &body);
+    assert_eq!(settled.json["sides"], json!({ "asana": { "what": "written" }, "github": { "what": "already" } }));
+    assert_eq!(settled.json["in_step"], json!(true), "{:#}", settled.json);
+    assert_eq!(bench.get("/api/conflicts").json["conflicts"], json!([]));
+    bench.settled();
+
     let held = bench.store.acquire(&app(), "another", bench.clock.now()).expect("a lease").expect("free");
     let queued = bench.post("/api/tasks/sync", &sync(&task));
     assert_eq!((queued.status, &queued.json["queued"]), (202, &json!(true)), "{:#}", queued.json);
@@ -361,6 +371,75 @@ fn where_a_pass_stands_that_nobody_ended_is_told() {
     bench.store.end_pass(next, &end, bench.clock.now()).expect("ended");
     assert_eq!((state(dead), state(next)), (json!("unfinished"), json!("ended")));
     bench.store.release(&held).expect("released");
+}
+
+#[test]
+fn a_field_that_waits_is_settled_once_as_it_was_shown_and_with_who_and_why() {
+    let bench = Bench::new();
+    let (task, issue) = bench.pair("Fix login");
+    let ask = |take: &str, more: Value| {
+        let mut body = json!({ "asana_task_gid": task.to_string(), "take": take, "reason": "as agreed", "who": "ann" });
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        body
+    };
+    let resolve = |take: &str, more: Value| bench.post("/api/conflicts/resolve", &ask(take, more));
+    let nothing = resolve("forge", json!({}));
+    assert_eq!((nothing.status, nothing.code()), (409, "conflict"), "{}", nothing.json);
+
+    bench.disagree(&task, &issue, "Ann's title", "Bob's title");
+    let shown = bench.get("/api/conflicts").json["conflicts"][0]["fields"][0]["seen"].clone();
+    for (take, more, status, said) in [
+        ("both", json!({}), 409, "one value"),
+        ("text", json!({}), 400, "text: it is missing"),
+        ("tracker", json!({ "text": "x" }), 400, "text: it is taken only where"),
+        ("text", json!({ "text": "one\ntwo" }), 409, "several lines"),
+        ("tracker", json!({ "field": "status" }), 409, "does not wait"),
+        ("neither", json!({}), 400, "unknown variant"),
+        ("tracker", json!({ "field": "colour" }), 400, "unknown variant"),
+    ] {
+        let refused = resolve(take, more);
+        assert_eq!(refused.status, status, "{take}: {}", refused.json);
+        assert!(refused.message().contains(said), "{take}: {}", refused.json);
+    }
+    let strange = json!({ "asana_task_gid": "77", "take": "forge", "reason": "x" });
+    assert_eq!(bench.post("/api/conflicts/resolve", &strange).code(), "not_linked");
+    let reader = bench.ask(
+        "POST",
+        "/api/conflicts/resolve",
+        &[("authorization", &format!("Bearer {READ_TOKEN}")), ("content-type", "application/json")],
+        ask("forge", json!({})).to_string().as_bytes(),
+        None,
+    );
+    assert_eq!(reader.status, 403);
+
+    // Somebody goes on writing: what nobody has seen is not overwritten, and the route is woken to look.
+    bench.sandbox.asana().rename(&task, "Ann's other title");
+    bench.rung.lock().expect("rung").clear();
+    for seen in [json!({}), json!({ "seen": shown })] {
+        let moved = resolve("forge", seen);
+        assert_eq!((moved.status, moved.code()), (409, "conflict"), "{}", moved.json);
+        assert!(moved.message().contains("a side moved"), "{}", moved.json);
+    }
+    assert_eq!(bench.rung.lock().expect("rung").first(), Some(&(app(), Ring::Heard)));
+    bench.look();
+    let now = bench.get("/api/conflicts").json["conflicts"][0]["fields"][0].clone();
+    assert_eq!(now["said"]["tracker"], "Ann's other title");
+    assert_ne!(now["seen"], shown);
+
+    let key = [("idempotency-key", "once")];
+    let body = ask("text", json!({ "text": "What both want", "seen": now["seen"] }));
+    let settled = bench.post_as("/api/conflicts/resolve", &body, &key);
+    assert_eq!((settled.status, &settled.json["in_step"]), (200, &json!(true)), "{:#}", settled.json);
+    let again = bench.post_as("/api/conflicts/resolve", &body, &key);
+    assert_eq!((again.status, &again.json), (200, &settled.json));
+    assert_eq!(again.headers.get("idempotency-replayed").map(String::as_str), Some("true"));
+    let history = bench.get(&format!("/api/history?pass={}", settled.json["pass"]));
+    let entries = history.json["entries"].as_array().expect("entries").clone();
+    let before: BTreeSet<&str> = entries.iter().filter_map(|entry| entry["changes"][0]["before"].as_str()).collect();
+    assert_eq!(before, ["Ann's other title", "Bob's title"].into(), "{:#}", history.json);
+    assert!(entries.iter().all(|entry| entry["actor"] == "api:ann"), "{:#}", history.json);
+    assert_eq!(entries[0]["cause"], "settled by hand, written anew: as agreed");
+    bench.settled();
 }
 
 #[test]

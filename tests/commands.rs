@@ -2,6 +2,9 @@
 
 #![allow(clippy::panic, reason = "a test ends by panicking")]
 
+#[path = "commands/conflicts.rs"]
+mod conflicts;
+
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -279,7 +282,7 @@ fn what_exists_on_both_sides_is_proposed_and_linked_only_when_confirmed() {
     assert!(!linked.out.contains("kept changing"), "{}", linked.out);
     let waiting = town.json(0, "links list --waiting");
     assert_eq!(waiting["links"][0]["waiting"], serde_json::json!(["body"]));
-    assert!(town.wants(1, "status").out.contains("1 field (`evenkeel why ITEM`"));
+    assert!(town.wants(1, "status").out.contains("1 field (`evenkeel conflicts`"));
     let why = flat(&town.wants(1, &format!("why asana:{two}")).out);
     assert!(why.contains("asana It fails on **Mondays**. github Other words."), "{why}");
     town.sandbox.github().write_body(&town.repo, second, "It fails on **Mondays**.");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-use crate::model::{ItemKey, PassId, RouteName, Side};
+use crate::model::{Field, ItemKey, PassId, RouteName, Side};
 use crate::store::Verdict;
 
 /// Exit codes, as every help page shows them.
@@ -161,6 +161,35 @@ Examples:
   evenkeel parked retry --all
   evenkeel parked drop 7 --reason \"the task was a test\""))]
     Parked(ParkedArgs),
+    /// List the fields that wait for a person, with what both sides say
+    #[command(
+        long_about = "Lists the fields that wait for a person: both sides changed them, and the route is to ask \
+            (on_conflict = \"ask\"; for texts in which both edited the same lines that is so by default).\n\n\
+            Only that field of the pair waits; everything else is kept in step. `evenkeel resolve` settles it, and so \
+            does making both sides say the same by hand.",
+        after_help = concat_after("\
+Examples:
+  evenkeel conflicts
+  evenkeel conflicts show asana:1201
+  evenkeel conflicts show asana:1201 --marked > text.md   to edit and take")
+    )]
+    Conflicts(ConflictsArgs),
+    /// Settle a field that waits: take one side's value, both, or a text of your own
+    #[command(
+        long_about = "Settles a field that waits for a person. Shows first what would be written, and asks.\n\n\
+            Of a text only the lines that overlap are taken from the side named; everything else of both edits \
+            stands. What is replaced stands whole in the history, with who and why, and `evenkeel undo` puts it back. \
+            Only this field is written.\n\n\
+            Both sides are read anew first. If one says something else than `evenkeel conflicts` showed, the new \
+            values are shown: on a terminal it asks about those; with --yes nothing is written.",
+        after_help = concat_after("\
+Examples:
+  evenkeel resolve asana:1201 --take tracker
+  evenkeel resolve github:acme/app#17 --field body --take both --reason \"both are right\"
+  evenkeel resolve asana:1201 --field body --take text.md
+  echo \"Fix the login\" | evenkeel resolve asana:1201 --field title --take - --yes")
+    )]
+    Resolve(ResolveArgs),
     /// Show or verify the record of every change made
     #[command(after_help = concat_after("\
 Examples:
@@ -412,6 +441,67 @@ fn undo_target(text: &str) -> Result<UndoTarget, String> {
         return Ok(UndoTarget::Pass(PassId(number)));
     }
     text.parse().map(UndoTarget::Item).map_err(|error| format!("{error}, nor the number of a pass"))
+}
+
+/// `conflicts`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ConflictsArgs {
+    /// One of them, instead of the list.
+    #[command(subcommand)]
+    pub action: Option<ConflictsAction>,
+    /// Only this route
+    #[arg(long, value_name = "NAME")]
+    pub route: Option<RouteName>,
+    /// At most so many pairs
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub limit: u32,
+}
+
+/// What to see of what waits.
+#[derive(Debug, Subcommand)]
+pub enum ConflictsAction {
+    /// Show what waits on one pair, whole
+    Show {
+        /// One of the pair
+        #[arg(value_name = "ITEM")]
+        item: ItemKey,
+        /// Only this field
+        #[arg(long, value_name = "FIELD", value_parser = field)]
+        field: Option<Field>,
+        /// Print the text alone, both versions of overlapping lines between marks: edit it, then take the file
+        #[arg(long)]
+        marked: bool,
+    },
+}
+
+/// `resolve`.
+#[derive(Debug, Args)]
+pub struct ResolveArgs {
+    /// One of the pair: asana:GID or github:OWNER/REPO#N
+    #[arg(value_name = "ITEM")]
+    pub item: ItemKey,
+    /// Which field, if several wait: title, body or status
+    #[arg(long, value_name = "FIELD", value_parser = field)]
+    pub field: Option<Field>,
+    /// tracker (asana), forge (github), both (texts only), or a file with the text itself; - reads standard input
+    #[arg(long, value_name = "tracker|forge|both|FILE", value_hint = ValueHint::FilePath)]
+    pub take: String,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// The question as it was seen, by the number shown with it; without it, as `evenkeel conflicts` shows it
+    #[arg(long, value_name = "NUMBER")]
+    pub seen: Option<String>,
+}
+
+/// Reads the name of a field.
+fn field(text: &str) -> Result<Field, String> {
+    let known = Field::ALL.into_iter().find(|field| field.as_str() == text);
+    known.ok_or_else(|| format!("{text:?} is no field; title, body and status can wait"))
 }
 
 /// `parked`.

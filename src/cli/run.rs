@@ -159,13 +159,7 @@ pub(super) fn rendered(report: &Report, left: u64, width: usize) -> String {
     }
     if counts.waiting > 0 {
         let waiting = count(counts.waiting, "field waits", "fields wait");
-        paragraph(
-            &mut text,
-            YELLOW,
-            2,
-            width,
-            &format!("{waiting} for a person; `evenkeel links list --waiting` shows them"),
-        );
+        paragraph(&mut text, YELLOW, 2, width, &format!("{waiting} for a person; `evenkeel conflicts` shows them"));
     }
     if counts.again > 0 {
         let again = count(counts.again, "item failed and is", "items failed and are");

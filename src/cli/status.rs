@@ -251,7 +251,11 @@ fn render(text: &mut String, status: &RouteStatus, width: usize, now: Timestamp)
     }
     if !status.waiting.is_empty() {
         let fields = u64::try_from(status.waiting.len()).unwrap_or(u64::MAX);
-        row(text, "waiting", &format!("{} (`evenkeel why ITEM` shows both values):", count(fields, "field", "fields")));
+        row(
+            text,
+            "waiting",
+            &format!("{} (`evenkeel conflicts` shows both values):", count(fields, "field", "fields")),
+        );
         for waiting in status.waiting.iter().take(WAITING_SHOWN) {
             let words =
                 format!("{} of {}, asked {}: {}", waiting.field, waiting.task, ago(waiting.since, now), waiting.why);

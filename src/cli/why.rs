@@ -10,7 +10,7 @@ use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
 use super::plan::render::{changes, disagreement, shown};
 use super::{Context, Exit, Failure};
 use crate::engine::{Alone, Explained, FieldState, Next, Pair};
-use crate::model::{FieldPolicy, ItemKey, Side, Timestamp};
+use crate::model::{Field, FieldPolicy, ItemKey, Side, Timestamp};
 use crate::reconcile::{Action, Repair, Write};
 use crate::store::{Delivery, DeliveryFilter, Origin};
 
@@ -133,11 +133,11 @@ fn render_pair(text: &mut String, pair: &Pair, route: &str, width: usize, now: T
     }
     text.push('\n');
     for field in &pair.fields {
-        render_field(text, field, width, now);
+        render_field(text, field, &pair.link.key(Side::Tracker), width, now);
     }
 }
 
-fn render_field(text: &mut String, state: &FieldState, width: usize, now: Timestamp) {
+fn render_field(text: &mut String, state: &FieldState, item: &ItemKey, width: usize, now: Timestamp) {
     let owner = match state.owner {
         FieldPolicy::Tracker => "asana owns it",
         FieldPolicy::Forge => "github owns it",
@@ -171,8 +171,15 @@ fn render_field(text: &mut String, state: &FieldState, width: usize, now: Timest
         row(side.service(), value, style, if state.drifts[side] { "  (moved)" } else { "" });
     }
     if let Some(waiting) = &state.waiting {
+        let field = state.field;
+        let takes = match field {
+            Field::Body => "tracker|forge|both|FILE",
+            Field::Title => "tracker|forge|FILE",
+            _ => "tracker|forge",
+        };
         let said = format!(
-            "waits for a person, asked {}: {}; make both sides say the same, or edit the one that shall stand",
+            "waits for a person, asked {}: {}; `evenkeel resolve {item} --field {field} --take {takes}` settles it, and \
+             so does making both sides say the same",
             ago(waiting.since, now),
             waiting.why
         );
@@ -265,7 +272,7 @@ mod tests {
     use super::super::item::narrow::fits;
     use super::*;
     use crate::engine::LastWrite;
-    use crate::model::{BySide, Content, Field, Fingerprint, Link, LinkId, LinkStatus, Marker, PassId, Waiting};
+    use crate::model::{BySide, Content, Fingerprint, Link, LinkId, LinkStatus, Marker, PassId, Waiting};
     use crate::store::{Due, Tombstone, Verdict};
 
     proptest! {

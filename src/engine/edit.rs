@@ -8,6 +8,7 @@
 //! The route's policy decides what passes do by themselves; here a person asked, so both sides are written also where
 //! the status is `off` or one side owns it, and the brakes do not count.
 
+mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +20,10 @@ use crate::model::{
     BySide, Change, Content, Field, FieldChange, Item, ItemKey, Link, LinkId, LinkStatus, Place, Side, Status,
 };
 use crate::provider::ProviderError;
-use crate::reconcile::{PairPlan, PairSeen, Sight, plan_pair, view};
+use crate::reconcile::{PairPlan, PairSeen, Sight, Write, plan_pair, view};
 use crate::store::{LinkChange, NewDue, NewEntry, Record};
+
+pub use settle::{Conflict, Proposed, Resolve, Resolved};
 
 /// What became of one side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -125,114 +128,141 @@ impl Engine {
         reason: &str,
         sides: &mut BySide<Handling>,
     ) -> Result<Ended, EngineError> {
-        let entry = |kind: &str, side: Side, pass, changes, cause: String| NewEntry {
-            at: self.clock.now(),
-            pass,
-            link: Some(link.id),
-            kind: kind.to_owned(),
-            item: link.key(side),
-            partner: Some(link.key(side.opposite())),
-            changes,
-            cause,
-            actor: self.actor.clone(),
-        };
-        let keys = Side::BOTH.map(|side| link.key(side));
-        let known: Vec<ItemKey> = self.store.dues_of(&self.route, &keys)?.into_iter().map(|due| due.item).collect();
+        let known = self.due_before(link)?;
         for side in Side::BOTH {
             let before = items[side].content.status;
             if (before == Status::Open) == (status == Status::Open) {
                 sides[side] = Handling::Already;
                 continue;
             }
-            watch.renew()?;
             let after = Content { status, ..items[side].content.clone() };
             let after = view(side, &after, &self.rules.people).status;
-            let change = FieldChange {
+            let fields = vec![FieldChange {
                 field: Field::Status,
                 before: json!(before),
                 after: json!(after),
                 why: reason.to_owned(),
-            };
-            let ahead = Record {
-                history: vec![entry("update", side, report.pass, vec![change], reason.to_owned())],
-                due: self.looked_at(link, reason),
-                ..Record::default()
-            };
-            self.store.record(watch.lease, &ahead, self.clock.now())?;
+            }];
             let change = Change { status: Some(after), ..Change::default() };
-            match self.providers[side].update(&items[side], &change) {
-                Ok(item) if item.content.status == after => {
+            let write = Write { item: link.key(side), change, fields };
+            let took = |item: &Item| match item.content.status {
+                status if status == after => Ok(()),
+                status => Err(format!("{} still is {status}", item.key)),
+            };
+            match self.put(watch, report, link, &items[side], &write, reason, &took)? {
+                Ok(item) => {
                     items[side] = item;
                     sides[side] = Handling::Written;
-                    report.counts.updated += 1;
                 }
-                answer => {
-                    let (kind, why) = match answer {
-                        Ok(item) => {
-                            let why = format!(
-                                "{} accepted the change but {} still is {}; the token may lack the right to set it",
-                                side.service(),
-                                item.key,
-                                item.content.status
-                            );
-                            ("failed", why)
-                        }
-                        Err(error) => {
-                            let kind = if error.maybe_done() { "unanswered" } else { "failed" };
-                            (kind, error.to_string())
-                        }
-                    };
-                    // Both stay due: if one half is done, or may be, the next pass brings the other after it.
-                    let after = entry(kind, side, report.pass, Vec::new(), why.clone());
-                    let record = Record { history: vec![after], ..Record::default() };
-                    self.store.record(watch.lease, &record, self.clock.now())?;
-                    report.messages.insert(0, why.clone());
+                Err(why) => {
                     sides[side] = Handling::Failed { why };
-                    report.counts.again += 1;
                     return Ok(Ended::Failed);
                 }
             }
         }
-        let settled = self.agree(watch, link, &items, &known, reason)?;
-        Ok(if settled { Ended::Settled } else { Ended::Drift })
-    }
-
-    /// What both now agree on. Answers whether the pair is in step with that. Of the items, `known` were due before,
-    /// for a reason of their own.
-    fn agree(
-        &self,
-        watch: &Watch<'_>,
-        link: &Link,
-        items: &BySide<Item>,
-        known: &[ItemKey],
-        reason: &str,
-    ) -> Result<bool, EngineError> {
         let mut agreed = link.clone();
         if let Some(base) = &mut agreed.base {
             // The forge's word is the richer one: it tells done from dropped.
             base.status = items.forge.content.status;
         }
         agreed.waiting.remove(&Field::Status);
+        let settled = self.agree(watch, agreed, &items, &known, reason)?;
+        Ok(if settled { Ended::Settled } else { Ended::Drift })
+    }
+
+    /// The items of a pair that are due or parked, for a reason of their own.
+    fn due_before(&self, link: &Link) -> Result<Vec<ItemKey>, EngineError> {
+        let keys = Side::BOTH.map(|side| link.key(side));
+        Ok(self.store.dues_of(&self.route, &keys)?.into_iter().map(|due| due.item).collect())
+    }
+
+    /// One write. What it replaces is in the history before it leaves, and both items are due. The inner error says
+    /// what the provider did not do; it stands in the history and in the report.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one step, used in two places")]
+    fn put(
+        &self,
+        watch: &mut Watch<'_>,
+        report: &mut Report,
+        link: &Link,
+        item: &Item,
+        write: &Write,
+        reason: &str,
+        took: &dyn Fn(&Item) -> Result<(), String>,
+    ) -> Result<Result<Item, String>, EngineError> {
+        let side = write.item.side();
+        let pass = report.pass;
+        let entry = |kind: &str, changes, cause: &str| NewEntry {
+            at: self.clock.now(),
+            pass,
+            link: Some(link.id),
+            kind: kind.to_owned(),
+            item: write.item.clone(),
+            partner: Some(link.key(side.opposite())),
+            changes,
+            cause: cause.to_owned(),
+            actor: self.actor.clone(),
+        };
+        watch.renew()?;
+        let ahead = Record {
+            history: vec![entry("update", write.fields.clone(), reason)],
+            due: self.looked_at(link, reason),
+            ..Record::default()
+        };
+        self.store.record(watch.lease, &ahead, self.clock.now())?;
+        let (kind, why) = match self.providers[side].update(item, &write.change) {
+            Ok(item) => match took(&item) {
+                Ok(()) => {
+                    report.counts.updated += 1;
+                    return Ok(Ok(item));
+                }
+                Err(found) => {
+                    let service = side.service();
+                    let why =
+                        format!("{service} accepted the change but {found}; the token may lack the right to set it");
+                    ("failed", why)
+                }
+            },
+            Err(error) => (if error.maybe_done() { "unanswered" } else { "failed" }, error.to_string()),
+        };
+        // Both stay due: if one half is done, or may be, the next pass brings the other after it.
+        let record = Record { history: vec![entry(kind, Vec::new(), &why)], ..Record::default() };
+        self.store.record(watch.lease, &record, self.clock.now())?;
+        report.messages.insert(0, why.clone());
+        report.counts.again += 1;
+        Ok(Err(why))
+    }
+
+    /// Keeps what both agree on now. Answers whether the pair is in step with that and nothing of it waits. Of the items, `known` were due
+    /// before, for a reason of their own.
+    fn agree(
+        &self,
+        watch: &Watch<'_>,
+        agreed: Link,
+        items: &BySide<Item>,
+        known: &[ItemKey],
+        reason: &str,
+    ) -> Result<bool, EngineError> {
         let sight = BySide::from_fn(|side| Sight::Shown(Box::new(items[side].clone())));
         let plan = plan_pair(&PairSeen { link: agreed.clone(), sight }, &self.rules, self.clock.now());
         let (seen, settled) = match plan {
             PairPlan::Settled { seen } => {
-                (BySide::from_fn(|side| seen[side].clone().or_else(|| link.seen[side].clone())), true)
+                (BySide::from_fn(|side| seen[side].clone().or_else(|| agreed.seen[side].clone())), true)
             }
             // Something else moved: it must not be taken for seen.
             PairPlan::Repair(_) | PairPlan::Ask(_) | PairPlan::Skip(_) => (BySide::default(), false),
         };
-        let change =
-            LinkChange { base: agreed.base, seen: Some(seen), waiting: Some(agreed.waiting), ..LinkChange::default() };
-        let mut record = Record { change: vec![(link.id, change)], ..Record::default() };
+        let mut record = Record::default();
         if settled {
-            record.clear_due = Side::BOTH.map(|side| link.key(side)).into();
+            record.clear_due = Side::BOTH.map(|side| agreed.key(side)).into();
             record.clear_due.retain(|item| !known.contains(item));
         } else {
-            record.due = self.looked_at(link, reason);
+            record.due = self.looked_at(&agreed, reason);
         }
+        let in_step = settled && agreed.waiting.is_empty();
+        let (base, waiting) = (agreed.base, Some(agreed.waiting));
+        record.change = vec![(agreed.id, LinkChange { base, seen: Some(seen), waiting, ..LinkChange::default() })];
         self.store.record(watch.lease, &record, self.clock.now())?;
-        Ok(settled)
+        Ok(in_step)
     }
 
     /// Both items, due at once.

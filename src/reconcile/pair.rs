@@ -101,8 +101,10 @@ pub fn plan_join(
     let outcome = merge(known.as_ref(), said, rules, now);
     let shown = BySide::from_fn(|side| Some(&items[side]));
     let keys = BySide::from_fn(|side| items[side].key.clone());
+    let left = |field| outcome.waiting.contains_key(&field);
+    let wanted = Wanted { merged: &outcome.merged, why: &outcome.why, left: &left };
     let writes =
-        BySide::from_fn(|side| write_for(side, &keys, shown[side], known.as_ref(), &outcome, rules, shown.forge));
+        BySide::from_fn(|side| write_for(side, &keys, shown[side], known.as_ref(), wanted, rules, shown.forge));
     let Outcome { merged, waiting, .. } = outcome;
     Repair {
         link: None,
@@ -185,8 +187,10 @@ fn together(link: &Link, sight: &BySide<Sight>, rules: &Rules, now: Timestamp) -
         }
     }
     let keys = BySide::from_fn(|side| link.key(side));
+    let left = |field| outcome.waiting.contains_key(&field);
+    let wanted = Wanted { merged: &outcome.merged, why: &outcome.why, left: &left };
     let writes =
-        BySide::from_fn(|side| write_for(side, &keys, shown[side], link.base.as_ref(), &outcome, rules, shown.forge));
+        BySide::from_fn(|side| write_for(side, &keys, shown[side], link.base.as_ref(), wanted, rules, shown.forge));
     let seen = BySide::from_fn(|side| shown[side].map(|item| fingerprint(item, &rules.policy)));
     let returned = link.status != LinkStatus::Active;
     if writes.tracker.is_none() && writes.forge.is_none() {
@@ -302,13 +306,43 @@ fn retire(link: &Link, gone: Side, sights: &BySide<Sight>, rules: &Rules) -> Pai
     }))
 }
 
-/// The one update that `side` needs to show the outcome; `None` when it shows it.
+/// The writes that bring one field of a pair to what `merged` says of it; every other field is left as it is shown.
+pub(super) fn writes_of(
+    field: Field,
+    link: &Link,
+    items: &BySide<Item>,
+    merged: &Content,
+    why: &str,
+    rules: &Rules,
+) -> BySide<Option<Write>> {
+    let keys = BySide::from_fn(|side| link.key(side));
+    let why = BTreeMap::from([(field, why.to_owned())]);
+    let left = |other: Field| other != field;
+    let wanted = Wanted { merged, why: &why, left: &left };
+    BySide::from_fn(|side| {
+        let (item, issue) = (Some(&items[side]), Some(&items.forge));
+        write_for(side, &keys, item, link.base.as_ref(), wanted, rules, issue)
+    })
+}
+
+/// What a write shall bring about.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    /// What both shall agree on.
+    merged: &'a Content,
+    /// For each field that moved: why its value is what it is.
+    why: &'a BTreeMap<Field, String>,
+    /// Whether a field is left as it is shown.
+    left: &'a dyn Fn(Field) -> bool,
+}
+
+/// The one update that `side` needs to show what is wanted; `None` when it shows it.
 fn write_for(
     side: Side,
     keys: &BySide<ItemKey>,
     item: Option<&Item>,
     base: Option<&Content>,
-    outcome: &Outcome,
+    wanted: Wanted<'_>,
     rules: &Rules,
     issue: Option<&Item>,
 ) -> Option<Write> {
@@ -319,20 +353,18 @@ fn write_for(
         (None, Some(base)) => view(side, base, people),
         (None, None) => return None,
     };
-    let wanted = view(side, &outcome.merged, people);
+    let Wanted { merged, why, left } = wanted;
+    let wanted = view(side, merged, people);
     let mut change = Change::default();
     let mut fields = Vec::new();
     for field in COMPARED {
-        if rules.policy.of(field) == FieldPolicy::Off
-            || outcome.waiting.contains_key(&field)
-            || shows(side, field, &outcome.merged, &seen, people)
-        {
+        if rules.policy.of(field) == FieldPolicy::Off || left(field) || shows(side, field, merged, &seen, people) {
             continue;
         }
         // Somebody unmapped was put in the place of others: that is left as it is until the tracker's people change.
         if field == Field::Assignees
             && !seen.assignees.unknown.is_empty()
-            && base.is_some_and(|base| same(field, base, &outcome.merged))
+            && base.is_some_and(|base| same(field, base, merged))
         {
             continue;
         }
@@ -342,7 +374,7 @@ fn write_for(
             Field::Body => change.text = Some((wanted.body.clone(), None)),
             Field::Status => change.status = Some(wanted.status),
             Field::Assignees => {
-                let assignees = desired_assignees(side, &outcome.merged, &seen, people);
+                let assignees = desired_assignees(side, merged, &seen, people);
                 after = serde_json::json!(assignees);
                 change.assignees = Some(assignees);
             }
@@ -353,18 +385,18 @@ fn write_for(
             field,
             before: value(field, &seen),
             after,
-            why: outcome.why.get(&field).cloned().unwrap_or_else(|| "differs from what both agreed on".to_owned()),
+            why: why.get(&field).cloned().unwrap_or_else(|| "differs from what both agreed on".to_owned()),
         });
     }
     let footer_now = match item {
         Some(item) => item.footer.clone(),
         None => base.and_then(|base| footer_for(side, keys, base, &seen.body, rules, None, issue)),
     };
-    let mut text_wanted = outcome.merged.clone();
-    if outcome.waiting.contains_key(&Field::Body) {
+    let mut text_wanted = merged.clone();
+    if left(Field::Body) {
         text_wanted.body.clone_from(&seen.body);
     }
-    if outcome.waiting.contains_key(&Field::Title) {
+    if left(Field::Title) {
         text_wanted.title.clone_from(&seen.title);
     }
     let body = change.text.as_ref().map_or(&seen.body, |(body, _)| body);

@@ -11,6 +11,7 @@
 mod ask;
 mod auth;
 mod background;
+mod conflicts;
 mod fault;
 mod find;
 mod keys;
@@ -141,6 +142,7 @@ impl Api {
             Endpoint::Deliveries => read::deliveries(works, head),
             Endpoint::Delivery => read::delivery(works, &found.name, head),
             Endpoint::Parked => read::parked(works, head),
+            Endpoint::Conflicts => conflicts::list(works, head),
             Endpoint::History => read::history(works, head),
             Endpoint::Sync
             | Endpoint::Close
@@ -148,7 +150,8 @@ impl Api {
             | Endpoint::Reconcile
             | Endpoint::Replay
             | Endpoint::Retry
-            | Endpoint::Drop => Err(Fault::internal("a writing call came to be read")),
+            | Endpoint::Drop
+            | Endpoint::Resolve => Err(Fault::internal("a writing call came to be read")),
         }
     }
 }

@@ -329,6 +329,19 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn waiting_links(&self, route: Option<&RouteName>, limit: u32) -> Result<Vec<Link>, StoreError> {
+        self.waiting_links_after(route, LinkId(0), limit)
+    }
+
+    /// The same from behind a link on.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn waiting_links_after(
+        &self,
+        route: Option<&RouteName>,
+        after: LinkId,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError> {
         self.backend.read("reading the links that wait", |conn| {
             let rows: Vec<LinkRow> = match route {
                 Some(route) => on!(conn, |c| links::table
@@ -336,6 +349,7 @@ impl Store {
                     .filter(links::waiting.is_not_null())
                     .filter(links::status.eq(LinkStatus::Active.as_str()))
                     .filter(links::route.eq(route.as_str()))
+                    .filter(links::id.gt(after.0))
                     .order(links::id)
                     .limit(i64::from(limit))
                     .load(c))?,
@@ -343,6 +357,7 @@ impl Store {
                     .select(LinkRow::as_select())
                     .filter(links::waiting.is_not_null())
                     .filter(links::status.eq(LinkStatus::Active.as_str()))
+                    .filter(links::id.gt(after.0))
                     .order(links::id)
                     .limit(i64::from(limit))
                     .load(c))?,

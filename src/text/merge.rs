@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Range;
 
+use serde::Serialize;
 use similar::{Algorithm, DiffOp};
 
 use crate::model::Side;
@@ -25,7 +26,7 @@ pub enum Merged {
 }
 
 /// One place that both sides edited differently: whole lines of the three texts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overlap {
     /// What both last agreed on.
     pub base: String,
@@ -49,10 +50,10 @@ pub fn merge(base: &str, tracker: &str, forge: &str) -> Merged {
         Err(overlaps) => Merged::Conflict(
             overlaps
                 .into_iter()
-                .map(|(in_base, in_tracker, in_forge)| Overlap {
-                    base: base[in_base].join("\n"),
-                    tracker: tracker[in_tracker].join("\n"),
-                    forge: forge[in_forge].join("\n"),
+                .map(|clash| Overlap {
+                    base: base[clash.base].join("\n"),
+                    tracker: tracker[clash.ours].join("\n"),
+                    forge: forge[clash.theirs].join("\n"),
                 })
                 .collect(),
         ),
@@ -69,8 +70,66 @@ pub fn merge_taking(base: &str, tracker: &str, forge: &str, side: Side) -> Strin
     merge_favouring(&base, ours, theirs).0.join("\n")
 }
 
-/// The ranges of one conflict in base, ours and theirs.
-type Clash = (Range<usize>, Range<usize>, Range<usize>);
+/// A stretch of two edits of one text, for people: agreed on, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    /// Whole lines as merged.
+    Agreed(String),
+    /// Lines that both sides edited differently.
+    Overlap(Overlap),
+}
+
+/// The merge as a sequence of stretches, each of at least one line on some side.
+pub fn stretches(base: &str, tracker: &str, forge: &str) -> Vec<Stretch> {
+    let (base, tracker, forge) = (lines(base), lines(tracker), lines(forge));
+    let (merged, clashes) = merge_favouring(&base, &tracker, &forge);
+    let mut found = Vec::new();
+    let mut at = 0;
+    for Clash { base: in_base, ours, theirs, merged: place } in clashes {
+        if at < place {
+            found.push(Stretch::Agreed(merged[at..place].join("\n")));
+        }
+        at = place + ours.len();
+        found.push(Stretch::Overlap(Overlap {
+            base: base[in_base].join("\n"),
+            tracker: tracker[ours].join("\n"),
+            forge: forge[theirs].join("\n"),
+        }));
+    }
+    if at < merged.len() {
+        found.push(Stretch::Agreed(merged[at..].join("\n")));
+    }
+    found
+}
+
+/// Merges as [`merge`] does; of the lines that overlap, the tracker's stand first and the forge's after them.
+pub fn merge_keeping(base: &str, tracker: &str, forge: &str) -> String {
+    let (in_base, in_tracker, in_forge) = (lines(base), lines(tracker), lines(forge));
+    let (merged, clashes) = merge_favouring(&in_base, &in_tracker, &in_forge);
+    let mut kept: Vec<&str> = Vec::with_capacity(merged.len());
+    let mut at = 0;
+    for Clash { ours, theirs, merged: place, .. } in clashes {
+        let end = place + ours.len();
+        kept.extend_from_slice(&merged[at..end]);
+        at = end;
+        // Two versions of a whole text are two texts, not one paragraph.
+        if in_base.is_empty() && !ours.is_empty() && !theirs.is_empty() {
+            kept.push("");
+        }
+        kept.extend_from_slice(&in_forge[theirs]);
+    }
+    kept.extend_from_slice(&merged[at..]);
+    kept.join("\n")
+}
+
+/// One conflict: its ranges in base, ours and theirs, and where ours stands in the merged sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clash {
+    base: Range<usize>,
+    ours: Range<usize>,
+    theirs: Range<usize>,
+    merged: usize,
+}
 
 /// Merges two edits of a sequence, or answers where they clash.
 pub(super) fn merge_slices<'t, T: Hash + Eq + ?Sized>(
@@ -127,8 +186,9 @@ fn merge_favouring<'t, T: Hash + Eq + ?Sized>(
         } else if our_first == our_next {
             merged.extend_from_slice(their_part);
         } else {
+            let (ours, theirs) = (our_start..our_at, their_start..their_at);
+            clashes.push(Clash { base: start..end, ours, theirs, merged: merged.len() });
             merged.extend_from_slice(our_part);
-            clashes.push((start..end, our_start..our_at, their_start..their_at));
         }
     }
     merged.extend_from_slice(&base[base_at..]);
@@ -314,6 +374,12 @@ mod tests {
     }
 
     #[test]
+    fn both_versions_of_overlapping_lines_are_kept_one_after_the_other() {
+        assert_eq!(merge_keeping("1\n2\n3", "1\nx\n3", "1\ny\n3\n4"), "1\nx\ny\n3\n4");
+        assert_eq!(merge_keeping("", "ours", "theirs"), "ours\n\ntheirs");
+    }
+
+    #[test]
     fn long_texts_merge_within_the_bound() {
         let base: Vec<String> = (0..40_000).map(|line| format!("line {line}")).collect();
         let mut tracker = base.clone();
@@ -362,6 +428,54 @@ mod tests {
                 ),
             };
             prop_assert_eq!(merge(&base, &one, &other), mirrored);
+        }
+
+        #[test]
+        fn the_stretches_are_the_whole_merge_whichever_side_is_taken(base in text(), one in text(), other in text()) {
+            let stretches = stretches(&base, &one, &other);
+            let overlaps: Vec<Overlap> = stretches
+                .iter()
+                .filter_map(|stretch| match stretch {
+                    Stretch::Overlap(overlap) => Some(overlap.clone()),
+                    Stretch::Agreed(_) => None,
+                })
+                .collect();
+            match merge(&base, &one, &other) {
+                Merged::Clean(_) => prop_assert_eq!(overlaps, []),
+                Merged::Conflict(known) => prop_assert_eq!(overlaps, known),
+            }
+            for side in Side::BOTH {
+                // A stretch of no line and one of an empty line read the same: only what is not empty is compared.
+                let said = |text: &str| text.split('\n').filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+                let whole: Vec<&str> = stretches
+                    .iter()
+                    .map(|stretch| match (stretch, side) {
+                        (Stretch::Agreed(text), _) => text.as_str(),
+                        (Stretch::Overlap(overlap), Side::Tracker) => &overlap.tracker,
+                        (Stretch::Overlap(overlap), Side::Forge) => &overlap.forge,
+                    })
+                    .collect();
+                prop_assert_eq!(said(&whole.join("\n")), said(&merge_taking(&base, &one, &other, side)));
+            }
+        }
+
+        #[test]
+        fn keeping_both_loses_no_line_of_either(base in text(), one in text(), other in text()) {
+            let kept = merge_keeping(&base, &one, &other);
+            match merge(&base, &one, &other) {
+                Merged::Clean(merged) => prop_assert_eq!(kept, merged),
+                Merged::Conflict(_) => {
+                    let kept = lines(&kept);
+                    for side in Side::BOTH {
+                        let taken = merge_taking(&base, &one, &other, side);
+                        // In order, with the other side's lines between them.
+                        let mut at = kept.iter();
+                        for line in lines(&taken) {
+                            prop_assert!(at.any(|kept| *kept == line), "{:?} lacks {:?} of {:?}", kept, line, taken);
+                        }
+                    }
+                }
+            }
         }
 
         #[test]

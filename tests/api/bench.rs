@@ -10,7 +10,7 @@ use std::time::Duration;
 use evenkeel::clock::{Clock, VirtualClock};
 use evenkeel::config::{Config, DatabaseUrl, read_file};
 use evenkeel::engine::{PassOptions, Wake};
-use evenkeel::model::{IssueRef, ItemKey, RouteName, Side, TaskGid, Timestamp};
+use evenkeel::model::{IssueRef, ItemKey, OnConflict, RouteName, Side, TaskGid, Timestamp};
 use evenkeel::sandbox::{Project, Sandbox, Served, TaskSeed};
 use evenkeel::server::api::{Api, OPENAPI, WAYS};
 use evenkeel::server::message::{Head, Request, RequestId};
@@ -300,6 +300,24 @@ impl Bench {
         let ItemKey::Issue(IssueRef { repo, number }) = issue else { panic!("{issue} is an issue") };
         let done = self.sandbox.world().task(task).expect("a task").completed;
         (done, self.sandbox.world().issue(repo, *number).expect("an issue").closed)
+    }
+
+    /// Both sides give a pair another title; the route asks, and a pass has found that.
+    pub fn disagree(&self, task: &TaskGid, issue: &ItemKey, ann: &str, bob: &str) {
+        self.reconfigure(|config| config.routes[0].rules.on_conflict = OnConflict::Ask);
+        let ItemKey::Issue(IssueRef { repo, number }) = issue else { panic!("{issue} is an issue") };
+        self.sandbox.asana().rename(task, ann);
+        self.sandbox.github().retitle(repo, *number, bob);
+        self.look();
+    }
+
+    /// A pass by the service over the first route.
+    pub fn look(&self) {
+        let works = self.present.get();
+        self.clock.advance(Duration::from_secs(60));
+        let engine = works.engine(&works.config.routes[0]).expect("an engine");
+        engine.pass(&Wake::Sweep, &PassOptions::default()).expect("a pass");
+        self.clock.advance(Duration::from_secs(60));
     }
 
     /// A pass by the service, which must plan nothing.

@@ -295,7 +295,7 @@ impl Page {
             let fields: Vec<&str> = link.waiting.keys().map(|field| field.as_str()).collect();
             let (task, issue) = (link.key(Side::Tracker), link.key(Side::Forge));
             paragraph(&mut self.text, CYAN, 2, self.width, &format!("{task} ↔ {issue}"));
-            self.dim(4, &format!("{}; `evenkeel why {task}` shows both values", fields.join(", ")));
+            self.dim(4, &format!("{}; `evenkeel conflicts show {task}` shows both values", fields.join(", ")));
         }
     }
 

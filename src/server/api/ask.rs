@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::{Code, Fault};
-use crate::model::{Fingerprint, ItemKey, RouteName, Status, TaskGid};
+use crate::model::{Field, Fingerprint, ItemKey, RouteName, Status, TaskGid};
 use crate::server::message::Head;
 
 /// The longest reason in characters: a paragraph; it is kept with every entry it causes.
@@ -196,8 +196,24 @@ bodies! {
     SyncBody { asana_task_gid: String, route: Option<String> }
     /// Of `close`.
     CloseBody { status: Option<Closed> }
+    /// Of `resolve`.
+    ResolveBody { asana_task_gid: String, field: Option<Field>, take: Taken, text: Option<String>, seen: Option<String> }
     /// Of `reconcile`.
     ReconcileBody { route: Option<String>, full: Option<bool> }
+}
+
+/// What is taken of a field that waits.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Taken {
+    /// Asana's.
+    Tracker,
+    /// GitHub's.
+    Forge,
+    /// Both versions of a text.
+    Both,
+    /// The text that is sent.
+    Text,
 }
 
 /// How something is closed.

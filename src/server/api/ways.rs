@@ -35,6 +35,10 @@ pub enum Endpoint {
     Retry,
     /// A parked item given up.
     Drop,
+    /// Fields that wait for a person, a page of pairs at a time.
+    Conflicts,
+    /// A field that waits settled.
+    Resolve,
     /// The history, a page at a time.
     History,
 }
@@ -43,7 +47,14 @@ impl Endpoint {
     /// Whether it changes anything.
     pub const fn writes(self) -> bool {
         match self {
-            Self::Sync | Self::Close | Self::Reopen | Self::Reconcile | Self::Replay | Self::Retry | Self::Drop => true,
+            Self::Sync
+            | Self::Close
+            | Self::Reopen
+            | Self::Reconcile
+            | Self::Replay
+            | Self::Retry
+            | Self::Drop
+            | Self::Resolve => true,
             Self::Openapi
             | Self::Tasks
             | Self::Task
@@ -52,13 +63,14 @@ impl Endpoint {
             | Self::Deliveries
             | Self::Delivery
             | Self::Parked
+            | Self::Conflicts
             | Self::History => false,
         }
     }
 
     /// Whether a provider is asked, or a lease waited for.
     pub const fn slow(self) -> bool {
-        matches!(self, Self::Task | Self::Sync | Self::Close | Self::Reopen | Self::Plan | Self::Drop)
+        matches!(self, Self::Task | Self::Sync | Self::Close | Self::Reopen | Self::Plan | Self::Drop | Self::Resolve)
     }
 }
 
@@ -66,7 +78,7 @@ impl Endpoint {
 pub type Way = (&'static str, &'static str, Endpoint);
 
 /// All ways there are.
-pub const WAYS: [Way; 16] = [
+pub const WAYS: [Way; 18] = [
     ("GET", "/api/openapi.json", Endpoint::Openapi),
     ("GET", "/api/tasks", Endpoint::Tasks),
     ("POST", "/api/tasks/sync", Endpoint::Sync),
@@ -82,6 +94,8 @@ pub const WAYS: [Way; 16] = [
     ("GET", "/api/parked", Endpoint::Parked),
     ("POST", "/api/parked/{id}/retry", Endpoint::Retry),
     ("POST", "/api/parked/{id}/drop", Endpoint::Drop),
+    ("GET", "/api/conflicts", Endpoint::Conflicts),
+    ("POST", "/api/conflicts/resolve", Endpoint::Resolve),
     ("GET", "/api/history", Endpoint::History),
 ];
 

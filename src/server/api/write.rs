@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::ask::{self, Body, CloseBody, Plain, ReconcileBody, Said, SyncBody, gid, row};
+use super::ask::{self, Body, CloseBody, Plain, ReconcileBody, ResolveBody, Said, SyncBody, Taken, gid, row};
 use super::fault::{Code, Fault};
 use super::find::{self, Witness, about};
 use super::ways::{Endpoint, Found};
 use super::{Api, BODY_BYTES_MAX};
 use crate::clock::since;
 use crate::engine::account::{log_asked_pass, outline};
-use crate::engine::{Ended, EngineError, Handling, PassOptions, Report, Wake};
-use crate::model::{ItemKey, Link, LinkStatus, RouteName, Side, Status, TaskGid, hex};
-use crate::reconcile::{Action, Plan};
+use crate::engine::{Ended, EngineError, Handling, PassOptions, Report, Resolve, Wake};
+use crate::model::{BySide, Field, ItemKey, Link, LinkStatus, RouteName, Side, Status, TaskGid, hex};
+use crate::reconcile::{Action, Plan, Take};
 use crate::server::message::{Answer, Request};
 use crate::store::{Begun, Due, NewCall, NewDue};
 use crate::trigger::Ring;
@@ -34,6 +34,7 @@ enum Asked {
     Replay { id: i64 },
     Retry { id: i64 },
     Drop { id: i64 },
+    Resolve { task: TaskGid, field: Option<Field>, take: Take, seen: Option<String> },
 }
 
 /// One call at work.
@@ -145,6 +146,19 @@ fn understood(found: &Found, bytes: &[u8]) -> Result<(Asked, Said), Fault> {
         Endpoint::Replay => Ok((Asked::Replay { id: id("the delivery's id")? }, plain(bytes)?)),
         Endpoint::Retry => Ok((Asked::Retry { id: id("the parked item's id")? }, plain(bytes)?)),
         Endpoint::Drop => Ok((Asked::Drop { id: id("the parked item's id")? }, plain(bytes)?)),
+        Endpoint::Resolve => {
+            let (body, said) = read::<ResolveBody>(bytes)?;
+            let task = gid("asana_task_gid", &body.asana_task_gid)?;
+            let take = match (body.take, body.text) {
+                (Taken::Tracker, None) => Take::Side(Side::Tracker),
+                (Taken::Forge, None) => Take::Side(Side::Forge),
+                (Taken::Both, None) => Take::Both,
+                (Taken::Text, Some(text)) => Take::Text(text),
+                (Taken::Text, None) => return Err(Fault::invalid("text: it is missing; `take` says it is taken")),
+                (_, Some(_)) => return Err(Fault::invalid("text: it is taken only where `take` is \"text\"")),
+            };
+            Ok((Asked::Resolve { task, field: body.field, take, seen: body.seen }, said))
+        }
         Endpoint::Openapi
         | Endpoint::Tasks
         | Endpoint::Task
@@ -153,6 +167,7 @@ fn understood(found: &Found, bytes: &[u8]) -> Result<(Asked, Said), Fault> {
         | Endpoint::Deliveries
         | Endpoint::Delivery
         | Endpoint::Parked
+        | Endpoint::Conflicts
         | Endpoint::History => Err(Fault::internal("a reading call came to be written")),
     }
 }
@@ -169,6 +184,7 @@ impl Call<'_> {
             Asked::Replay { id } => self.api.replay(self.works, id, self.request),
             Asked::Retry { id } => self.retry(id),
             Asked::Drop { id } => self.drop_parked(id),
+            Asked::Resolve { task, field, take, seen } => self.resolve(&task, field, take, seen),
         }
     }
 
@@ -248,22 +264,64 @@ impl Call<'_> {
         if let Some(why) = edited.left {
             return Err(Fault::new(Code::Conflict, why));
         }
-        for (side, handling) in edited.sides.iter() {
-            if let Handling::Failed { why } = handling {
-                let rest = match &edited.sides[side.opposite()] {
-                    Handling::Written => format!("; {} was written", link.key(side.opposite())),
-                    Handling::Already => format!("; {} stood so already", link.key(side.opposite())),
-                    Handling::Untried | Handling::Failed { .. } => String::new(),
-                };
-                return Err(Fault::new(Code::ProviderFailed, format!("{}: {why}{rest}", link.key(side))));
-            }
-        }
+        all_written(&link, &edited.sides)?;
         came_to_its_end(&edited.report)?;
         let Link { route, .. } = &link;
         let document = json!({
             "task": key, "issue": link.key(Side::Forge), "route": route, "pass": edited.report.pass,
             "status": status, "sides": { "asana": edited.sides.tracker, "github": edited.sides.forge },
             "in_step": edited.report.ended == Ended::Settled,
+        });
+        Ok((200, document))
+    }
+
+    fn resolve(&self, task: &TaskGid, field: Option<Field>, take: Take, seen: Option<String>) -> Outcome {
+        let Self { works, request, .. } = self;
+        let key = ItemKey::Task(task.clone());
+        let Some(link) = find::link(works, task)? else {
+            return Err(Fault::new(Code::NotLinked, format!("{key} is linked with no issue, so nothing of it waits")));
+        };
+        let waits: Vec<&str> = link.waiting.keys().map(|field| field.as_str()).collect();
+        let field = match (field, link.waiting.keys().next()) {
+            (Some(field), _) => field,
+            (None, Some(only)) if waits.len() == 1 => *only,
+            (None, None) => return Err(Fault::new(Code::Conflict, format!("nothing of {key} waits for a person"))),
+            (None, Some(_)) => {
+                let message = format!("several fields of {key} wait; say which with `field`: {}", waits.join(", "));
+                return Err(Fault::new(Code::Conflict, message));
+            }
+        };
+        let route = find::route_of(works, task, None)?;
+        let witness = Witness::new(works, route, request, key.clone());
+        let engine = find::engine(works, route, request, &self.said.actor, witness)?;
+        let began = Instant::now();
+        let asked = Resolve { link: link.id, field, take, seen, reason: self.said.reason.clone() };
+        let resolved = engine.resolve(&asked, &self.options())?;
+        let pass = resolved.report.pass;
+        for (side, _) in resolved.sides.iter().filter(|(_, handling)| **handling == Handling::Written) {
+            let item = link.key(side);
+            log::info!(request = *request, pass = pass.0; "pass {pass}: the {field} of {item} is settled (request {request})");
+        }
+        log_asked_pass(&resolved.report, began.elapsed(), request);
+        if let Some(why) = resolved.left {
+            return Err(Fault::new(Code::Conflict, why));
+        }
+        if let Some(now) = resolved.moved {
+            self.ring(&link.route, Side::BOTH.map(|side| link.key(side)).into())?;
+            let message = format!(
+                "a side moved since the {field} of {key} was shown: nothing was written; GET /api/conflicts shows what \
+                 both say once the next pass has read them (seen {})",
+                now.seen
+            );
+            return Err(Fault::new(Code::Conflict, message));
+        }
+        all_written(&link, &resolved.sides)?;
+        came_to_its_end(&resolved.report)?;
+        let Link { route, .. } = &link;
+        let document = json!({
+            "task": key, "issue": link.key(Side::Forge), "route": route, "pass": pass, "field": field,
+            "sides": { "asana": resolved.sides.tracker, "github": resolved.sides.forge },
+            "in_step": resolved.report.ended == Ended::Settled,
         });
         Ok((200, document))
     }
@@ -354,6 +412,21 @@ impl Call<'_> {
 /// The cause of a pass that a call asked for.
 fn cause(request: &str, reason: &str) -> String {
     format!("api {request}: {reason}")
+}
+
+/// Refuses what a provider did not do, and says what was done all the same.
+fn all_written(link: &Link, sides: &BySide<Handling>) -> Result<(), Fault> {
+    for (side, handling) in sides.iter() {
+        if let Handling::Failed { why } = handling {
+            let rest = match &sides[side.opposite()] {
+                Handling::Written => format!("; {} was written", link.key(side.opposite())),
+                Handling::Already => format!("; {} stood so already", link.key(side.opposite())),
+                Handling::Untried | Handling::Failed { .. } => String::new(),
+            };
+            return Err(Fault::new(Code::ProviderFailed, format!("{}: {why}{rest}", link.key(side))));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what a pass could not carry through.

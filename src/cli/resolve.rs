@@ -1,0 +1,195 @@
+//! `resolve`: settles a field that waits; shows what would be written, asks, writes.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+
+use super::args::ResolveArgs;
+use super::conflicts::{Listed, render, waiting_link};
+use super::item::{by_operator, confirmed, route_of, say_who_holds};
+use super::output::{self, DIM, GREEN, YELLOW, paint};
+use super::plan::render::changes;
+use super::{Context, Exit, Failure};
+use crate::engine::{Conflict, Handling, Proposed, Resolve, Resolved};
+use crate::model::{Field, ItemKey, Link, Side};
+use crate::reconcile::Take;
+
+/// The longest text taken from a file, in bytes: several times what either service holds.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+
+/// Runs the command.
+pub(super) fn run(context: &Context, args: &ResolveArgs) -> Result<Exit, Failure> {
+    let link = waiting_link(context, &args.item)?;
+    let field = match args.field {
+        Some(field) => field,
+        None => the_one(&link, &args.item)?,
+    };
+    let reason = args.reason.as_deref().map(str::trim);
+    if reason == Some("") {
+        return Err(
+            Failure::new("--reason is empty").hint("say why, for whoever reads the history later; or leave it out")
+        );
+    }
+    let mut asked = Resolve {
+        link: link.id,
+        field,
+        take: take(&args.take)?,
+        seen: args.seen.clone(),
+        reason: reason.unwrap_or_default().to_owned(),
+    };
+    let route = route_of(context, &args.item, Some(&link.route))?;
+    let engine = context.engine(route)?;
+    let Proposed { conflict, unmoved, writes } = match engine.plan_resolve(&asked)? {
+        Ok(proposed) => proposed,
+        Err(why) => return Err(Failure::new(why).hint(format!("`evenkeel why {}` says more", args.item))),
+    };
+    let width = context.out.width;
+    if !context.out.json {
+        let mut text = String::new();
+        render(&mut text, &Listed::new(&context.config, conflict.clone()), None, width, context.clock.now());
+        text.push_str("to be written:\n");
+        for (side, write) in writes.iter() {
+            match write {
+                Some(write) => changes(&mut text, side, &write.fields, width),
+                None => output::paragraph(
+                    &mut text,
+                    DIM,
+                    4,
+                    width,
+                    &format!("nothing to {}: it says so already", side.service()),
+                ),
+            }
+        }
+        context.out.text(&text)?;
+    }
+    if !unmoved {
+        if args.yes {
+            return moved(context, &conflict);
+        }
+        let mut text = String::new();
+        output::paragraph(
+            &mut text,
+            YELLOW,
+            0,
+            width,
+            "a side moved since `evenkeel conflicts` showed this; above is what both say now",
+        );
+        context.out.text(&text)?;
+    }
+    if !confirmed(args.yes, "Write this?")? {
+        context.out.line("nothing was written")?;
+        return Ok(Exit::Drift);
+    }
+    // What was shown a moment ago is what is agreed to.
+    asked.seen = Some(conflict.seen);
+    say_who_holds(context, &route.name)?;
+    let resolved = engine.resolve(&asked, &by_operator(context))?;
+    told(context, &link, field, resolved)
+}
+
+/// The only field that waits.
+fn the_one(link: &Link, item: &ItemKey) -> Result<Field, Failure> {
+    let fields: Vec<Field> = link.waiting.keys().copied().collect();
+    match fields.as_slice() {
+        [only] => Ok(*only),
+        [] => {
+            Err(Failure::new(format!("nothing of {item} waits for a person"))
+                .hint("`evenkeel conflicts` lists what waits"))
+        }
+        several => {
+            let names: Vec<&str> = several.iter().map(|field| field.as_str()).collect();
+            Err(Failure::new(format!("several fields of {item} wait"))
+                .hint(format!("say which with --field: {}", names.join(", "))))
+        }
+    }
+}
+
+/// What `--take` says; a file or standard input is read.
+fn take(said: &str) -> Result<Take, Failure> {
+    let text = match said {
+        "tracker" | "asana" => return Ok(Take::Side(Side::Tracker)),
+        "forge" | "github" => return Ok(Take::Side(Side::Forge)),
+        "both" => return Ok(Take::Both),
+        "-" => read(std::io::stdin().lock(), "standard input"),
+        path => match File::open(path) {
+            Ok(file) => read(file, path),
+            Err(error) => Err(Failure::new(format!("--take {path}: opening the file: {error}"))
+                .hint("say tracker, forge, both, or name a file with the text; - reads standard input")),
+        },
+    };
+    text.map(Take::Text)
+}
+
+fn read(from: impl Read, name: &str) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    from.take(TEXT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(format!("--take: reading {name}: {error}")))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > TEXT_BYTES_MAX {
+        return Err(Failure::new(format!(
+            "--take: {name} holds more than {TEXT_BYTES_MAX} bytes; neither service holds so long a text"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::new(format!("--take: {name} is no UTF-8 text")))
+}
+
+/// Refuses to write over what nobody has seen, and shows it.
+fn moved(context: &Context, conflict: &Conflict) -> Result<Exit, Failure> {
+    let Conflict { task, field, seen, .. } = conflict;
+    if context.out.json {
+        context.out.json(&serde_json::json!({ "resolved": false, "conflict": conflict }))?;
+    }
+    Err(Failure::new(format!("nothing was written: a side moved since the {field} of {task} was shown"))
+        .hint(format!("to settle it as both say now, repeat it with --yes --seen {seen}")))
+}
+
+fn told(context: &Context, link: &Link, field: Field, resolved: Resolved) -> Result<Exit, Failure> {
+    let width = context.out.width;
+    if let Some(conflict) = &resolved.moved {
+        if !context.out.json {
+            let mut text = String::new();
+            render(&mut text, &Listed::new(&context.config, conflict.clone()), None, width, context.clock.now());
+            context.out.text(&text)?;
+        }
+        return moved(context, conflict);
+    }
+    if let Some(why) = resolved.left {
+        return Err(Failure::new(format!("nothing was written: {why}")));
+    }
+    if context.out.json {
+        let Resolved { report, sides, .. } = &resolved;
+        let done = !sides.iter().any(|(_, side)| matches!(side, Handling::Failed { .. } | Handling::Untried));
+        context.out.json(&serde_json::json!({ "resolved": done, "field": field, "task": link.key(Side::Tracker),
+            "issue": link.key(Side::Forge), "sides": sides, "pass": report.pass, "ended": report.ended,
+            "requests": report.requests }))?;
+        return Ok(resolved.report.ended.into());
+    }
+    let mut words = Vec::new();
+    for (side, handling) in resolved.sides.iter() {
+        let service = side.service();
+        words.push(match handling {
+            Handling::Written => format!("{service} was written"),
+            Handling::Already => format!("{service} said so already"),
+            Handling::Untried => format!("{service} was not tried"),
+            Handling::Failed { why } => {
+                let hint = "it still waits if the sides still differ; try it again";
+                return Err(Failure::new(format!("{}: {why}", link.key(side))).hint(hint));
+            }
+        });
+    }
+    let mut text = String::new();
+    let _ = writeln!(text, "{} {}", paint(GREEN, format_args!("the {field} is settled:")), words.join(", "));
+    let undo = format!("`evenkeel undo {}` puts back what was replaced", resolved.report.pass);
+    output::paragraph(&mut text, DIM, 0, width, &undo);
+    if resolved.report.ended != crate::engine::Ended::Settled {
+        output::paragraph(
+            &mut text,
+            YELLOW,
+            0,
+            width,
+            "something else of the pair moved or waits; the next pass looks at it",
+        );
+    }
+    context.out.text(&text)?;
+    Ok(resolved.report.ended.into())
+}
