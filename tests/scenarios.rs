@@ -13,7 +13,8 @@
 //! fault forge cut-after POST        fault tracker 503 x3   fault forge short 2     clear-faults
 //! wait 10m                          forget-database        keep-database | restore-database
 //! rule create both                  rule labels both       rule on_conflict ask    person ann ada
-//! pass | pass sweep | pass visit A | pass retry | plan
+//! pass | pass sweep | pass visit A | pass retry | plan                             (each pass may say `allow 3`)
+//! resolve A title forge             resolve A body both    resolve A title text "..."       undo (the last pass)
 //! => created 1; issue for A "Fix login"
 //! shows A title "Fix login"         shows X body "..."     shows X status done    count issues 1
 //! partner A P                       (names the item linked with A)
@@ -31,17 +32,17 @@ use std::time::Duration;
 
 use evenkeel::clock::{Clock, Stop, VirtualClock};
 use evenkeel::config::{DatabaseUrl, Patience, Secret};
-use evenkeel::engine::{Ended, Engine, PassOptions, Quiet, Report, Wake};
+use evenkeel::engine::{Ended, Engine, PassOptions, Quiet, Report, Resolve, UndoTarget, Wake};
 use evenkeel::model::{
-    BySide, Creation, FieldPolicy, IssueRef, ItemKey, OnConflict, People, Person, RepoName, Rules, Side, TaskGid,
-    Timestamp,
+    BySide, Creation, Field, FieldPolicy, IssueRef, ItemKey, OnConflict, People, Person, RepoName, Rules, Side,
+    TaskGid, Timestamp,
 };
 use evenkeel::provider::asana::AsanaClient;
 use evenkeel::provider::github::GithubClient;
 use evenkeel::provider::http::Method;
 use evenkeel::provider::pace::Pace;
 use evenkeel::provider::{self, Connection};
-use evenkeel::reconcile::{Action, Plan, Repair};
+use evenkeel::reconcile::{Action, Allowance, Plan, Repair, Take};
 use evenkeel::sandbox::{Fault, IssueSeed, Limit, Project, Reason, Repository, Sandbox, TaskSeed, When};
 use evenkeel::store::{Store, Verified};
 
@@ -158,9 +159,55 @@ impl Story {
     }
 
     fn pass(&mut self, wake: &Wake) -> Result<Report, String> {
+        self.allowed(wake, Allowance::default())
+    }
+
+    fn allowed(&mut self, wake: &Wake, allow: Allowance) -> Result<Report, String> {
         self.clock.advance(Duration::from_secs(60));
         let engine = self.engine();
-        engine.pass(wake, &PassOptions::default()).map_err(|error| error.to_string())
+        engine.pass(wake, &PassOptions { allow, ..PassOptions::default() }).map_err(|error| error.to_string())
+    }
+
+    /// A person settles a field that waits.
+    fn resolve(&mut self, w: &[String]) -> Vec<String> {
+        self.clock.advance(Duration::from_secs(60));
+        let link = self.store().link_of(self.key(&w[1])).expect("a look-up").expect("a link").id;
+        let field = Field::ALL.into_iter().find(|field| field.as_str() == w[2]).expect("a field");
+        let take = match w[3].as_str() {
+            "tracker" => Take::Side(Side::Tracker),
+            "forge" => Take::Side(Side::Forge),
+            "both" => Take::Both,
+            _ => Take::Text(w[4].clone()),
+        };
+        let asked = Resolve { link, field, take, seen: None, reason: "as agreed".to_owned() };
+        let resolved = self.engine().resolve(&asked, &PassOptions::default()).expect("an answer");
+        let mut lines = vec![resolved.report.ended.as_str().to_owned()];
+        lines.extend(resolved.sides.iter().map(|(side, handling)| format!("{}: {handling:?}", side.service())));
+        lines.extend(resolved.report.messages.iter().map(|message| format!("! {}", self.anonymous(message))));
+        lines
+    }
+
+    /// Puts back what the last pass did.
+    fn undo(&mut self) -> Vec<String> {
+        self.clock.advance(Duration::from_secs(60));
+        let last = self.store().passes(None, 1).expect("passes")[0].id;
+        let engine = self.engine();
+        let plan = engine.plan_undo(&UndoTarget::Pass(last)).expect("a plan");
+        let undone = engine.undo(&plan, &PassOptions::default()).expect("undone");
+        let mut lines = vec![undone.report.ended.as_str().to_owned()];
+        for write in plan.steps.iter().flat_map(|step| step.writes.iter()).filter_map(|(_, write)| write.as_ref()) {
+            let name = self.called(&write.item);
+            lines.extend(
+                write
+                    .fields
+                    .iter()
+                    .filter(|change| change.field != Field::Footer)
+                    .map(|change| format!("{name} {}: {} -> {}", change.field, change.before, change.after)),
+            );
+        }
+        let left = undone.left.iter().filter(|left| !left.already);
+        lines.extend(left.map(|left| format!("left {}: {}", self.called(&left.item), self.anonymous(&left.why))));
+        lines
     }
 
     fn key(&self, name: &str) -> &ItemKey {
@@ -208,7 +255,7 @@ impl Story {
             for (_, write) in writes.iter() {
                 for change in write.iter().flat_map(|write| write.fields.iter().map(move |field| (write, field))) {
                     let (write, field) = change;
-                    if field.field == evenkeel::model::Field::Footer {
+                    if field.field == Field::Footer {
                         continue;
                     }
                     lines.push(format!(
@@ -284,6 +331,9 @@ impl Story {
             "assignees" => self.rules.policy.assignees = policy(),
             "due" => self.rules.policy.due = policy(),
             "include_done" => self.rules.filter.tracker.include_done = value == "yes",
+            "updates_max" => self.rules.brakes.updates_max = value.parse().expect("a count"),
+            "updates_percent" => self.rules.brakes.updates_percent = value.parse().expect("a percentage"),
+            "retirements_max" => self.rules.brakes.retirements_max = value.parse().expect("a count"),
             "only_label" => self.rules.filter.forge.labels.push(value.to_owned()),
             "only_tag" => self.rules.filter.tracker.labels.push(value.to_owned()),
             "create" => {
@@ -566,7 +616,16 @@ impl Story {
                     Err(error) => vec![format!("! {}", self.anonymous(&error.to_string()))],
                 });
             }
+            "resolve" => return Some(self.resolve(&w)),
+            "undo" => return Some(self.undo()),
             "pass" => {
+                let mut w = w.clone();
+                let mut allow = Allowance::default();
+                if let Some(at) = w.iter().position(|word| word == "allow") {
+                    let count: u64 = w[at + 1].parse().expect("a count");
+                    (allow.updates, allow.retirements) = (Some(count), Some(count));
+                    w.truncate(at);
+                }
                 let wake = match w.get(1).map(String::as_str) {
                     None => Wake::Poll { belt: false },
                     Some("belt") => Wake::Poll { belt: true },
@@ -575,7 +634,7 @@ impl Story {
                     Some("visit") => Wake::Visit(w[2..].iter().map(|name| self.key(name).clone()).collect()),
                     Some(other) => panic!("no pass {other:?}"),
                 };
-                return Some(match self.pass(&wake) {
+                return Some(match self.allowed(&wake, allow) {
                     Ok(report) => self.said(&report),
                     Err(error) => vec![format!("! {}", self.anonymous(&error))],
                 });

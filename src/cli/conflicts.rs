@@ -9,7 +9,6 @@ use super::args::{ConflictsAction, ConflictsArgs};
 use super::item::ago;
 use super::output::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, paint};
 use super::{Context, Exit, Failure};
-use crate::config::Config;
 use crate::engine::Conflict;
 use crate::model::{Field, ItemKey, Link, LinkStatus, RouteName, Side, TaskGid, Timestamp};
 use crate::reconcile::{MARKS, marked, task_url};
@@ -42,15 +41,14 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    pub(super) fn new(config: &Config, conflict: Conflict) -> Self {
+    /// `web` is where people see what GitHub's API serves, if that is known.
+    pub(super) fn new(web: Option<&str>, conflict: Conflict) -> Self {
         let task = match &conflict.task {
             ItemKey::Task(task) => Some(task),
             ItemKey::Issue(_) => None,
         };
         let issue_url = match &conflict.issue {
-            ItemKey::Issue(issue) => {
-                config.network.web_of_github().map(|web| format!("{web}/{}/issues/{}", issue.repo, issue.number))
-            }
+            ItemKey::Issue(issue) => web.map(|web| format!("{web}/{}/issues/{}", issue.repo, issue.number)),
             ItemKey::Task(_) => None,
         };
         let task_url = task.map(|task: &TaskGid| task_url(task));
@@ -66,8 +64,11 @@ fn list(context: &Context, route: Option<&RouteName>, limit: u32) -> Result<Exit
     let shown = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = links.len() > shown;
     links.truncate(shown);
-    let conflicts: Vec<Listed> =
-        links.iter().flat_map(Conflict::all).map(|conflict| Listed::new(&context.config, conflict)).collect();
+    let conflicts: Vec<Listed> = links
+        .iter()
+        .flat_map(Conflict::all)
+        .map(|conflict| Listed::new(context.config.network.web_of_github(), conflict))
+        .collect();
     let exit = if conflicts.is_empty() { Exit::Settled } else { Exit::Drift };
     if context.out.json {
         context.out.json(&serde_json::json!({ "conflicts": conflicts, "more": more }))?;
@@ -86,7 +87,7 @@ fn list(context: &Context, route: Option<&RouteName>, limit: u32) -> Result<Exit
     let number = u64::try_from(conflicts.len()).unwrap_or(u64::MAX);
     let _ =
         writeln!(text, "{}", paint(BOLD, format_args!("{} for a person", count(number, "field waits", "fields wait"))));
-    how(&mut text);
+    how(&mut text, width);
     if more {
         let _ = writeln!(text, "only {limit} pairs are shown; --limit shows more");
     }
@@ -112,7 +113,8 @@ fn show(context: &Context, item: &ItemKey, field: Option<Field>, alone: bool) ->
             None => Err(Failure::new(format!("no text of {item} waits")).hint("--marked is for texts; see it without")),
         };
     }
-    let conflicts: Vec<Listed> = conflicts.into_iter().map(|conflict| Listed::new(&context.config, conflict)).collect();
+    let conflicts: Vec<Listed> =
+        conflicts.into_iter().map(|conflict| Listed::new(context.config.network.web_of_github(), conflict)).collect();
     let exit = if conflicts.is_empty() { Exit::Settled } else { Exit::Drift };
     if context.out.json {
         context.out.json(&serde_json::json!({ "conflicts": conflicts }))?;
@@ -124,7 +126,7 @@ fn show(context: &Context, item: &ItemKey, field: Option<Field>, alone: bool) ->
         text.push('\n');
     }
     match (conflicts.is_empty(), field) {
-        (false, _) => how(&mut text),
+        (false, _) => how(&mut text, context.out.width),
         (true, Some(field)) => {
             let _ = writeln!(text, "the {field} of {item} does not wait for a person");
         }
@@ -150,10 +152,14 @@ pub(super) fn waiting_link(context: &Context, item: &ItemKey) -> Result<Link, Fa
     }
 }
 
-fn how(text: &mut String) {
-    let _ = writeln!(text, "to settle one:  evenkeel resolve ITEM --take tracker|forge|both|FILE");
-    let _ = writeln!(text, "to see it all:  evenkeel conflicts show ITEM");
-    let _ = writeln!(text, "by hand:        make both sides say the same; the next pass sees it");
+fn how(text: &mut String, width: usize) {
+    for line in [
+        "to settle one: evenkeel resolve ITEM --take tracker|forge|both|FILE",
+        "to see it whole: evenkeel conflicts show ITEM",
+        "or by hand: make both sides say the same; the next pass sees it",
+    ] {
+        output::paragraph(text, Style::new(), 0, width, line);
+    }
 }
 
 /// One question with all that is said. Of a text at most so many lines of each version.
@@ -243,5 +249,59 @@ fn versions(text: &mut String, conflict: &Conflict, lines_max: Option<usize>, wi
                 line(YELLOW, MARKS[3]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::item::narrow::fits;
+    use super::*;
+    use crate::model::{BySide, Waiting};
+    use crate::text::Overlap;
+
+    fn listed(field: Field, words: &str, lines: &[String], repo: &str) -> Listed {
+        let said = BySide { tracker: lines.join("\n"), forge: words.to_owned() };
+        let waiting = Waiting { base: None, said, why: words.to_owned(), since: Timestamp::UNIX_EPOCH };
+        let conflict = Conflict {
+            route: "app".parse().expect("a name"),
+            task: "asana:1204000000000017".parse().expect("an item"),
+            issue: format!("github:{repo}#1234567").parse().expect("an item"),
+            title: words.to_owned(),
+            field,
+            seen: "0123456789ab".to_owned(),
+            waiting,
+            overlaps: Vec::<Overlap>::new(),
+        };
+        Listed::new(Some("https://github.com"), conflict)
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_asked(
+            words in any::<String>(), lines in prop::collection::vec(any::<String>(), 0..20),
+            repo in "[a-z]{1,39}/[a-z]{1,100}", width in 40_usize..120, short in any::<bool>(),
+        ) {
+            for field in [Field::Title, Field::Body] {
+                let mut text = String::new();
+                let listed = listed(field, &words, &lines, &repo);
+                render(&mut text, &listed, short.then_some(VERSION_LINES), width, Timestamp::UNIX_EPOCH);
+                how(&mut text, width);
+                fits(&text, width);
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_long_text_a_list_shows_the_places_and_counts_the_rest() {
+        let lines: Vec<String> = (0..20).map(|line| format!("line {line}")).collect();
+        let mut text = String::new();
+        render(&mut text, &listed(Field::Body, "other", &lines, "acme/app"), Some(3), 80, Timestamp::UNIX_EPOCH);
+        let text = anstream::adapter::strip_str(&text).to_string();
+        assert!(
+            text.contains("    line 2\n    … 17 more lines\n    ||||||| agreed before\n    =======\n    other\n"),
+            "{text}"
+        );
     }
 }

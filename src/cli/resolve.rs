@@ -46,7 +46,13 @@ pub(super) fn run(context: &Context, args: &ResolveArgs) -> Result<Exit, Failure
     let width = context.out.width;
     if !context.out.json {
         let mut text = String::new();
-        render(&mut text, &Listed::new(&context.config, conflict.clone()), None, width, context.clock.now());
+        render(
+            &mut text,
+            &Listed::new(context.config.network.web_of_github(), conflict.clone()),
+            None,
+            width,
+            context.clock.now(),
+        );
         text.push_str("to be written:\n");
         for (side, write) in writes.iter() {
             match write {
@@ -148,7 +154,13 @@ fn told(context: &Context, link: &Link, field: Field, resolved: Resolved) -> Res
     if let Some(conflict) = &resolved.moved {
         if !context.out.json {
             let mut text = String::new();
-            render(&mut text, &Listed::new(&context.config, conflict.clone()), None, width, context.clock.now());
+            render(
+                &mut text,
+                &Listed::new(context.config.network.web_of_github(), conflict.clone()),
+                None,
+                width,
+                context.clock.now(),
+            );
             context.out.text(&text)?;
         }
         return moved(context, conflict);

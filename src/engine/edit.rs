@@ -23,6 +23,7 @@ use crate::provider::ProviderError;
 use crate::reconcile::{PairPlan, PairSeen, Sight, Write, plan_pair, view};
 use crate::store::{LinkChange, NewDue, NewEntry, Record};
 
+pub use crate::text::Overlap;
 pub use settle::{Conflict, Proposed, Resolve, Resolved};
 
 /// What became of one side.
