@@ -179,7 +179,7 @@ on_both! {
         assert_eq!(store.link_of(&key("github:acme/app#17")).expect("answers"), None);
     }
 
-    fn a_repository_known_by_name_alone_is_no_other_one_and_follows_a_rename(database: &Database) {
+    fn what_is_known_of_a_repository_follows_its_rename_also_what_knows_it_by_name_alone(database: &Database) {
         let store = database.open();
         let app = lease(&store, "app");
         let nameless = NewLink { repo_id: UNKNOWN_REPO, issue_id: 0, ..pair(1, 1) };
@@ -188,8 +188,17 @@ on_both! {
         assert_eq!(store.repo_id(&route("app"), &repo).expect("answers"), None, "that of no repository");
         store.record(&app, &Record { link: vec![pair(2, 2)], ..Record::default() }, at(0)).expect("recorded");
         assert_eq!(store.repo_id(&route("app"), &repo).expect("answers"), Some(501));
+        let marker = Marker::naming(key("github:Acme/App#3"));
+        store.open_intent(&app, IntentKind::Task, &key("github:Acme/App#3"), &marker, at(0)).expect("announced");
+        let waits = vec![due("github:Acme/App#4", 0), due("github:acme/apple#4", 0)];
         let rename = Some((501, "acme/new".parse().expect("a repository")));
+        store.record(&app, &Record { due: waits, ..Record::default() }, at(1)).expect("recorded");
         store.record(&app, &Record { rename, ..Record::default() }, at(1)).expect("recorded");
+        let intents = store.intents(&route("app")).expect("answers");
+        assert_eq!((&intents[0].source, &intents[0].marker), (&key("github:acme/new#3"), &marker));
+        let dues = store.due(&route("app"), at(9), 9).expect("answers");
+        let dues: Vec<String> = dues.iter().map(|due| due.item.to_string()).collect();
+        assert_eq!(dues, ["github:acme/new#4", "github:acme/apple#4"]);
         for (item, task) in [("github:acme/new#1", 1), ("github:acme/new#2", 2)] {
             let link = store.link_of(&key(item)).expect("answers").expect("it followed");
             assert_eq!((link.task.as_str(), link.repo_id), (task.to_string().as_str(), 501));

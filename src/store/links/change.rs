@@ -1,14 +1,14 @@
 //! Links made, changed, renamed and unmade, inside a record's transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
 use super::CHUNK;
-use crate::model::{BySide, LinkId, LinkStatus, ProjectGid, RepoName, RouteName, Timestamp};
+use crate::model::{BySide, ItemKey, LinkId, LinkStatus, ProjectGid, RepoName, RouteName, Timestamp};
 use crate::store::backend::{Conn, on};
 use crate::store::error::Fault;
-use crate::store::schema::{links, tombstones};
+use crate::store::schema::{due, intents, links, tombstones};
 use crate::store::{LinkChange, NewLink, StoreError, UNKNOWN_REPO, columns};
 
 #[derive(Insertable)]
@@ -175,7 +175,8 @@ pub(in crate::store) fn update(
     if changed == 1 { Ok(()) } else { Err(missing(route, id)) }
 }
 
-/// Gives all links of a repository on a route its new name, those among them that know it by name alone.
+/// Gives everything of a repository on a route its new name: links, those among them that know it by name alone, pairs
+/// that must not be made again, open creations and due items. Markers stay, for what was made carries them so.
 pub(in crate::store) fn rename(
     conn: &mut Conn<'_>,
     route: &RouteName,
@@ -190,7 +191,8 @@ pub(in crate::store) fn rename(
         .filter(links::route.eq(route.as_str()))
         .first(c)
         .optional())?;
-    let by_name = links::repo_id.eq(UNKNOWN_REPO).and(links::repo_key.eq(before.unwrap_or_default()));
+    let Some(before) = before.filter(|before| *before != name.folded()) else { return Ok(()) };
+    let by_name = links::repo_id.eq(UNKNOWN_REPO).and(links::repo_key.eq(&before));
     let own = links::table.filter(links::route.eq(route.as_str())).filter(links::repo_id.eq(repo_id).or(by_name));
     on!(conn, |c| diesel::update(own)
         .set((
@@ -200,7 +202,49 @@ pub(in crate::store) fn rename(
             links::updated_at.eq(columns::millis(now))
         ))
         .execute(c))?;
+    let stones =
+        tombstones::table.filter(tombstones::route.eq(route.as_str())).filter(tombstones::repo_key.eq(&before));
+    on!(conn, |c| diesel::update(stones)
+        .set((tombstones::repo.eq(name.as_str()), tombstones::repo_key.eq(name.folded())))
+        .execute(c))?;
+    let sources: Vec<(i64, String, String)> = on!(conn, |c| intents::table
+        .select((intents::id, intents::kind, intents::source_key))
+        .filter(intents::route.eq(route.as_str()))
+        .load(c))?;
+    let taken: BTreeSet<(String, String)> = sources.iter().map(|(_, kind, key)| (kind.clone(), key.clone())).collect();
+    for (id, kind, key) in sources {
+        let Some(item) = renamed(&key, &before, name)? else { continue };
+        let key = columns::key(&item);
+        if !taken.contains(&(kind, key.clone())) {
+            let one = intents::table.find(id);
+            on!(conn, |c| diesel::update(one)
+                .set((intents::source.eq(item.to_string()), intents::source_key.eq(&key)))
+                .execute(c))?;
+        }
+    }
+    let keys: Vec<(i64, String)> =
+        on!(conn, |c| due::table.select((due::id, due::item_key)).filter(due::route.eq(route.as_str())).load(c))?;
+    let taken: BTreeSet<String> = keys.iter().map(|(_, key)| key.clone()).collect();
+    for (id, key) in keys {
+        let Some(item) = renamed(&key, &before, name)? else { continue };
+        let key = columns::key(&item);
+        let one = due::table.find(id);
+        if taken.contains(&key) {
+            // It is due under its new name already.
+            on!(conn, |c| diesel::delete(one).execute(c))?;
+        } else {
+            on!(conn, |c| diesel::update(one)
+                .set((due::item.eq(item.to_string()), due::item_key.eq(&key)))
+                .execute(c))?;
+        }
+    }
     Ok(())
+}
+
+/// An issue as it is called after its repository was renamed, if the key is one of that repository.
+fn renamed(key: &str, before: &str, name: &RepoName) -> Result<Option<ItemKey>, Fault> {
+    let number = key.strip_prefix("github:").and_then(|rest| rest.strip_prefix(before)?.strip_prefix('#'));
+    number.map(|number| columns::parse(format_args!("the item {key}"), &format!("github:{name}#{number}"))).transpose()
 }
 
 #[derive(Insertable)]
