@@ -43,7 +43,7 @@ use crate::store::{Due, Lease, PassEnd, PassStart, Record, Store, StoreError};
 
 use hold::Hold;
 
-pub use edit::{Conflict, Edited, Handling, Proposed, Resolve, Resolved};
+pub use edit::{Conflict, Edited, Handling, Overlap, Proposed, Resolve, Resolved};
 pub use explain::{Alone, Explained, FieldState, LastWrite, Next, Pair};
 pub use overtake::Overtaking;
 pub use pairs::{Parting, Proposals};

@@ -23,7 +23,7 @@ use crate::provider::ProviderError;
 use crate::reconcile::{PairPlan, PairSeen, Sight, Write, plan_pair, view};
 use crate::store::{LinkChange, NewDue, NewEntry, Record};
 
-pub use settle::{Conflict, Proposed, Resolve, Resolved};
+pub use settle::{Conflict, Overlap, Proposed, Resolve, Resolved};
 
 /// What became of one side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,10 +5,9 @@ use serde::Serialize;
 use super::ask::Query;
 use super::fault::Fault;
 use super::page::page;
-use crate::engine::Conflict;
+use crate::engine::{Conflict, Overlap};
 use crate::model::{Field, ItemKey, Link, LinkId, RouteName, Side, Waiting};
 use crate::server::message::{Answer, Head};
-use crate::text::Overlap;
 use crate::workshop::Workshop;
 
 /// What waits of one pair.
