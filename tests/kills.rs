@@ -37,7 +37,7 @@ const TASKS: [usize; WORLDS] = [500, 60, 60, 60];
 /// A life whose moment to die does not come ends after this...
 const LIFE_MAX: Duration = Duration::from_secs(4);
 /// ...and one whose moment people bring about, after this: on a busy machine it comes late, but it comes.
-const PROVOKED_MAX: Duration = Duration::from_secs(15);
+const PROVOKED_MAX: Duration = Duration::from_secs(30);
 /// The chance that somebody does something in one turn of 10 ms.
 const ACTS: f64 = 0.03;
 
@@ -184,8 +184,14 @@ fn world(database: Option<DatabaseUrl>, seed: u64, tasks: usize, lives: usize, t
         fate(&watched, &told, (request.side, kind(request), moment))
     });
 
-    for _ in 0..lives {
-        let doom = doom(&mut rng, tally, lease);
+    for number in 0..lives {
+        // The last lives end at each kind of write, before and after it is done: by then there is something to write.
+        let last = lives - number;
+        let doom = match WRITES.get((last - 1) / 2) {
+            Some((side, kind)) if last.is_multiple_of(2) => Doom::Kind((*side, kind, Moment::Came)),
+            Some((side, kind)) => Doom::Kind((*side, kind, Moment::Done)),
+            None => doom(&mut rng, tally, lease),
+        };
         let most = match doom {
             Doom::Time(time) => time,
             Doom::Kind((_, kind, _)) if provoked(kind) => PROVOKED_MAX,
@@ -217,6 +223,7 @@ fn world(database: Option<DatabaseUrl>, seed: u64, tasks: usize, lives: usize, t
 
     let service = world.service(0);
     world.calms_down();
+    world.hooks_stand();
     service.stop();
     world.holds();
     let (values, accepted) = people.nothing_is_lost(&world);

@@ -362,6 +362,16 @@ on_both! {
         assert_eq!(everything(&store), before);
     }
 
+    fn a_lease_lasts_as_long_as_the_store_is_told(database: &Database) {
+        let store = database.open().leasing(std::time::Duration::from_secs(5));
+        let take = |holder: &str, now| store.acquire(&route("app"), holder, now).expect("the database answers");
+        let first = take("one", at(0)).expect("it is free");
+        assert_eq!(take("two", at(4)).expect_err("one holds it").until, at(5));
+        store.renew(&first, at(4)).expect("it is ours");
+        assert_eq!(take("two", at(8)).expect_err("one holds it").until, at(9));
+        take("two", at(9)).expect("it ran out");
+    }
+
     fn a_lease_passes_on_when_it_ends_and_its_token_only_grows(database: &Database) {
         let store = database.open();
         let app = route("app");

@@ -117,6 +117,7 @@ fn the_defaults_in_the_example_are_the_programs_defaults() {
     assert_eq!(config.network, Network::default());
     assert_eq!(config.schedule, Schedule::default());
     assert_eq!(config.patience, Patience::default());
+    assert_eq!(config.lease, LEASE);
     assert_eq!(config.listen, None);
     assert_eq!(config.routes[0].rules, Rules::default());
 }
@@ -171,7 +172,7 @@ fn every_number_in_the_example_is_said_with_its_bounds() {
             );
         }
     }
-    assert_eq!(numbers, 30);
+    assert_eq!(numbers, 31);
 }
 
 #[test]
@@ -333,6 +334,7 @@ fn what_makes_no_sense_is_refused() {
         ("[network]\nanswer_bytes_max = 99999999999999999999", "is out of bounds"),
         ("[network]\nca_file = \"/none\"", "cannot be read"),
         ("[patience]\nbackoff_seconds = 500\nbackoff_seconds_max = 100", "make it smaller"),
+        ("[database]\nlease_seconds = 0", "0 is out of bounds"),
         ("[log]\nformat = \"xml\"", "write one of text, json"),
         ("[webhooks]\nlisten = 1", "unknown key"),
         ("[listen]\naddress = \"8080\"", "not an address with a port; write an address with a port such as"),

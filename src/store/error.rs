@@ -113,7 +113,7 @@ impl StoreError {
         } else if says(FULL) {
             Self::ReadOnly { doing, why: format!("{why}; make room on the disk and try again") }
         } else if says(READ_ONLY) {
-            Self::ReadOnly { doing, why }
+            Self::ReadOnly { doing, why: format!("{why}; see that it can be written and try again") }
         } else if says(DAMAGED) {
             Self::Failed { doing, why: format!("{why}: the file is damaged; restore it from a copy") }
         } else {

@@ -215,6 +215,31 @@ fn create(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses a file or a folder that may not be written: SQLite would open the file for reading, and say at the first
+/// write neither which nor why. Asked, not tried: a second handle on the file, closed, would end SQLite's locks on it.
+#[cfg(unix)]
+fn writable(path: &Path) -> Result<(), StoreError> {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    use rustix::io::Errno;
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let may = |path: &Path, access: Access| accessat(CWD, path, access, AtFlags::EACCESS);
+    let refuse = |what: String, errno: Errno| {
+        let remedy = match errno {
+            Errno::ROFS => "mount it so that it can be written, or name another path",
+            _ => "let the user this runs as write to it, or name another path",
+        };
+        let why = format!("{what} cannot be written ({}); {remedy}", io::Error::from(errno));
+        Err(StoreError::Open { url: url(path), why })
+    };
+    if let Err(errno) = may(path, Access::READ_OK | Access::WRITE_OK) {
+        return refuse("the file".to_owned(), errno);
+    }
+    match may(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Err(errno) => refuse(format!("its directory {}, where its log is kept,", folder.display()), errno),
+        Ok(()) => Ok(()),
+    }
+}
+
 /// Opens a file for reading and writing, creating it if it is missing, and brings it up to date.
 pub(super) fn open(path: &Path) -> Result<Backend, StoreError> {
     open_with(path, BUSY)
@@ -222,6 +247,8 @@ pub(super) fn open(path: &Path) -> Result<Backend, StoreError> {
 
 pub(super) fn open_with(path: &Path, busy: Duration) -> Result<Backend, StoreError> {
     create(path)?;
+    #[cfg(unix)]
+    writable(path)?;
     let mut first = connect(&uri(path, "rw"), busy, false).map_err(|error| error.tell(path))?;
     // Looked at before anything is touched, so that another program's file stays as it is.
     let state = migrate::state(&mut Conn::Sqlite(&mut first)).map_err(|fault| told(fault, path))?;

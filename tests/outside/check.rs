@@ -68,6 +68,21 @@ impl Outside {
         });
     }
 
+    /// Waits until there is exactly one hook at each service, and it is live. The service runs meanwhile.
+    pub fn hooks_stand(&self) {
+        self.wait_for("one hook each", || {
+            let listed = self.json(&["webhooks", "list"]);
+            let hooks = listed["hooks"].as_array().expect("a list");
+            let mut live: Vec<&str> = hooks
+                .iter()
+                .filter(|hook| hook["state"] == "live")
+                .filter_map(|hook| hook["provider"].as_str())
+                .collect();
+            live.sort_unstable();
+            if live == ["asana", "github"] && hooks.len() == 2 { Ok(()) } else { Err(format!("{listed:#}")) }
+        });
+    }
+
     /// One issue for each task and one task for each issue, as both services show it and as the database knows it;
     /// nothing is planned or written any more; the history and the database are whole. The service is not running.
     pub fn holds(&self) {

@@ -148,6 +148,7 @@ impl Outside {
              [listen]\naddress = \"{address}\"\n[webhooks]\n{public_url}seal_key = {{ env = \"K\" }}\n\
              [patience]\nattempts_max = 100\nbackoff_seconds = 1\nbackoff_seconds_max = 2\nintent_grace_seconds = 60\n\
              [schedule]\npoll = \"{poll}\"\nretry = \"* * * * * *\"\nsweep = \"0 0 0 1 1 *\"\nhooks = \"*/3 * * * * *\"\n\
+             starts_free = 1000\n\
              {more}[[route]]\nname = \"app\"\nasana_project = \"{}\"\ngithub_repo = \"acme/app\"\n{route}\
              [route.filter.asana]\ninclude_done = true\n[route.filter.github]\ninclude_done = true\n\
              [route.brakes]\nupdates_max = 1000000\nretirements_max = 1000000\n",

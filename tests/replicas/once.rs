@@ -124,6 +124,7 @@ fn each_repair_is_made_once_by_replicas_that_die_over_a_database_that_restarts()
         replicas[chosen] = Some(world.service(chosen));
     }
     world.calms_down();
+    world.hooks_stand();
     for replica in replicas.iter().flatten() {
         replica.stop();
     }

@@ -21,6 +21,11 @@ pub enum Act {
         lines: u8,
         done: bool,
     },
+    /// Somebody pastes a whole list.
+    Flood {
+        side: Side,
+        items: u8,
+    },
     Title {
         side: Side,
         pick: u32,
@@ -236,6 +241,7 @@ fn act(chance: &mut fastrand::Rng) -> Act {
     let line = chance.u8(..4);
     let replica = chance.u8(..3);
     match chance.u8(..100) {
+        0 if chance.u8(..8) == 0 => Act::Flood { side, items: chance.u8(40..130) },
         0..12 => Act::Make { side, lines: chance.u8(..4), done: chance.u8(..6) == 0 },
         12..22 => Act::Title { side, pick },
         22..34 => Act::Line { side, pick, line },

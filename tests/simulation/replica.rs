@@ -32,7 +32,7 @@ pub const PUBLIC_URL: &str = "https://sync.example.test";
 
 /// Between two polls, two looks for what is due again, two looks after the hooks, and two sweeps.
 const EVERY: [(Ring, i64); 4] =
-    [(Ring::Poll, 60_000), (Ring::Retry, 30_000), (Ring::Hooks, 600_000), (Ring::Sweep, 4 * 3_600_000)];
+    [(Ring::Poll, 120_000), (Ring::Retry, 60_000), (Ring::Hooks, 600_000), (Ring::Sweep, 4 * 3_600_000)];
 
 /// What a process is made from, and what it leaves behind.
 pub struct Ground {

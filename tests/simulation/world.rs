@@ -180,6 +180,7 @@ impl World {
         let sandbox = self.ground.sandbox.clone();
         match act {
             Act::Make { side, lines, done } => self.people.make(*side, *lines, *done),
+            Act::Flood { side, items } => (0..*items).for_each(|_| self.people.make(*side, 0, false)),
             Act::Title { side, pick } => self.to(*side, *pick, People::retitle),
             Act::Line { side, pick, line } => self.to(*side, *pick, |people, item| people.edit_line(item, *line)),
             Act::Status { side, pick } => self.to(*side, *pick, People::turn_status),
@@ -342,10 +343,10 @@ impl World {
         self.tell("calm");
         self.calm();
         for _ in 0..4 {
-            self.ground.turns.pause(Duration::from_secs(420));
+            self.ground.turns.pause(Duration::from_secs(240));
             self.answers();
         }
-        self.ground.turns.pause(Duration::from_secs(420));
+        self.ground.turns.pause(Duration::from_secs(240));
         self.ground.restarts.store(false, Ordering::Relaxed);
         self.stop_all();
         // Polls and deliveries bring in step what was not hidden from them: a sweep is for the rest.

@@ -92,7 +92,7 @@ impl Hands<'_, '_> {
         let base = intent.and_then(|_| untouched(items, &self.engine.rules));
         let link = self.link(items, base, intent.into_iter().collect(), comment, entry)?;
         self.report.counts.joined += 1;
-        self.comment(items, comment)?;
+        self.comment_once(items, comment)?;
         self.after_linking(link, items.clone())
     }
 
@@ -204,6 +204,20 @@ impl Hands<'_, '_> {
             Err(error) => log::warn!("{}: the comment that names its issue: {error}", items.tracker.key),
         }
         Ok(())
+    }
+
+    /// The same for a pair that was found: a database that lost its last moments may have forgotten the comment too.
+    fn comment_once(&mut self, items: &BySide<Item>, intent: Option<IntentId>) -> Result<(), Failure> {
+        let Some(intent) = intent else { return Ok(()) };
+        let text = comment_text(&items.forge.key, &items.forge.url);
+        match self.engine.providers.tracker.has_comment(&items.tracker.key, &text) {
+            Ok(true) => self.commented(intent, &items.tracker.key, &items.forge.key, &text),
+            Ok(false) => self.comment(items, Some(intent)),
+            Err(error) => {
+                log::warn!("{}: looking for the comment that names its issue: {error}", items.tracker.key);
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn commented(

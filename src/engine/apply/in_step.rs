@@ -1,8 +1,10 @@
 //! Brings one linked pair in step: re-read, decide once more, write, record.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Failure, Hands, keys};
+use crate::clock::since;
 use crate::engine::lag::LAGS;
 use crate::model::{
     BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
@@ -14,6 +16,9 @@ use crate::store::{LinkChange, NewDue, Record};
 
 /// How often one pair is read anew within a pass because it moved under our hands.
 const LOOKS_MAX: u32 = 3;
+
+/// How long the reads before a write may take together; a limit that one of them had to wait for makes the others old.
+const READS_MAX: Duration = Duration::from_secs(5);
 
 impl Hands<'_, '_> {
     /// Brings one linked pair in step, reading anew whatever turns out to have moved.
@@ -74,12 +79,17 @@ impl Hands<'_, '_> {
         if let Failure::Item(key, _) = &stale {
             log::debug!("{key}: its turn came late; it is read again");
         }
+        self.look_at_both(pair)?;
+        self.decide_anew(pair)
+    }
+
+    fn look_at_both(&mut self, pair: &mut PairSeen) -> Result<(), Failure> {
         for side in Side::BOTH {
             if !matches!(pair.sight[side], Sight::Absent | Sight::Moved(_)) {
                 pair.sight[side] = self.look(&pair.link.key(side))?;
             }
         }
-        self.decide_anew(pair)
+        Ok(())
     }
 
     /// Writes what an update plans. Answers another repair when the pair turned out to have moved.
@@ -94,10 +104,16 @@ impl Hands<'_, '_> {
         let mut seen = merged_seen(&repair.seen, &pair.link.seen);
         // Every write needs its re-read, and what is read may change the other side's write as well:
         // read all targets first, decide once more, then write.
+        let began = self.engine.clock.now();
         for (_, write) in writes.iter() {
             if let Some(write) = write {
                 self.reread(write, pair)?;
             }
+        }
+        if since(began, self.engine.clock.now()) > READS_MAX {
+            // The first of them is old by now.
+            self.look_at_both(pair)?;
+            return Ok(self.decide_anew(pair)?.map(Box::new));
         }
         let mut anew = match self.decide_anew(pair)? {
             None => return Ok(None),

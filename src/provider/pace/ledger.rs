@@ -33,8 +33,14 @@ const BLOCK_SHARE: u64 = 10;
 /// ...but not less than this, or the account would be opened for every other request...
 const BLOCK_MIN: u64 = 5;
 
-/// ...and at first one in so many of that: who sends little, or dies over and over, takes little.
-const FIRST_SHARE: u64 = 4;
+/// ...nor more than this: larger ones save next to no opening, and who dies loses what is left of its block...
+const BLOCK_MAX: u64 = 128;
+
+/// ...and at first one in so many of that: who sends little, or dies over and over, takes little...
+const FIRST_SHARE: u64 = 16;
+
+/// ...but not less than this: an idle poll sends one request or two.
+const FIRST_MIN: u64 = 2;
 
 /// One limit: at most `cap` units in any stretch of `length` milliseconds.
 #[derive(Debug)]
@@ -57,7 +63,7 @@ impl Window {
         let length = span(length + SLACK);
         // Of a long window a minute's share: what a process that dies holds of it is lost for the whole window.
         let minutes = u64::try_from(length / 60_000).unwrap_or(1).max(1);
-        let block = (cap / BLOCK_SHARE / minutes).max(BLOCK_MIN).min(cap);
+        let block = (cap / BLOCK_SHARE / minutes).clamp(BLOCK_MIN, BLOCK_MAX).min(cap);
         Self { cap, length, units, block, taken: VecDeque::new(), sum: 0 }
     }
 
@@ -289,7 +295,7 @@ impl Ledger {
         let before = &self.before[kind];
         let wish = self.windows.iter().zip(&units).enumerate().map(|(place, (window, units))| {
             let used = before.get(place).copied().unwrap_or(0);
-            let first = if *units > 0 { (window.block / FIRST_SHARE).max(1) } else { 0 };
+            let first = if *units > 0 { (window.block / FIRST_SHARE).max(FIRST_MIN) } else { 0 };
             // Twice what was used: a steady stream finds its size in a few blocks.
             used.saturating_mul(2).max(first).min(window.block).max(*units)
         });

@@ -183,13 +183,14 @@ pub(in crate::store) fn rename(
     name: &RepoName,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let before: Vec<String> = on!(conn, |c| links::table
+    // All of them have one name: they follow every rename together.
+    let before: Option<String> = on!(conn, |c| links::table
         .select(links::repo_key)
         .filter(links::repo_id.eq(repo_id))
         .filter(links::route.eq(route.as_str()))
-        .distinct()
-        .load(c))?;
-    let by_name = links::repo_id.eq(UNKNOWN_REPO).and(links::repo_key.eq_any(before));
+        .first(c)
+        .optional())?;
+    let by_name = links::repo_id.eq(UNKNOWN_REPO).and(links::repo_key.eq(before.unwrap_or_default()));
     let own = links::table.filter(links::route.eq(route.as_str())).filter(links::repo_id.eq(repo_id).or(by_name));
     on!(conn, |c| diesel::update(own)
         .set((
