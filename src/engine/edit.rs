@@ -15,7 +15,9 @@ mod tests;
 use serde::Serialize;
 use serde_json::json;
 
+use super::lag::READS_MAX;
 use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
+use crate::clock::since;
 use crate::model::{
     BySide, Change, Content, Field, FieldChange, Item, ItemKey, Link, LinkId, LinkStatus, Place, Side, Status,
 };
@@ -23,8 +25,10 @@ use crate::provider::ProviderError;
 use crate::reconcile::{PairPlan, PairSeen, Sight, Write, plan_pair, view};
 use crate::store::{LinkChange, NewDue, NewEntry, Record};
 
-pub use crate::text::Overlap;
-pub use settle::{Conflict, Proposed, Resolve, Resolved};
+pub use settle::{Conflict, Overlap, Proposed, Resolve, Resolved};
+
+/// How often a pair is read before it is given up because the reads take too long.
+const LOOKS_MAX: u32 = 3;
 
 /// What became of one side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,28 +97,36 @@ impl Engine {
             return Ok(Err(format!("the pair is {}: nothing is written to it", link.status)));
         }
         let mut items: BySide<Option<Item>> = BySide::default();
-        for side in Side::BOTH {
-            let key = link.key(side);
-            let why = match self.sight(&key)? {
-                Sight::Shown(item) if item.place == Place::Here => {
-                    items[side] = Some(*item);
-                    continue;
-                }
-                Sight::Shown(_) => "is no longer in the route".to_owned(),
-                Sight::Absent => "was deleted; the next pass retires its partner".to_owned(),
-                Sight::Moved(to) => format!("was moved to {to}"),
-                Sight::Unseen(why) => {
-                    let doing = format!("reading {key}");
-                    let error = ProviderError::Unreachable { doing, why, maybe_done: false };
-                    return Err(EngineError::Provider { side, error });
-                }
-                Sight::Unmoved => "was not read".to_owned(),
-            };
-            return Ok(Err(format!("{key} {why}; nothing was written")));
+        for _ in 0..LOOKS_MAX {
+            let began = self.clock.now();
+            for side in Side::BOTH {
+                let key = link.key(side);
+                let why = match self.sight(&key)? {
+                    Sight::Shown(item) if item.place == Place::Here => {
+                        items[side] = Some(*item);
+                        continue;
+                    }
+                    Sight::Shown(_) => "is no longer in the route".to_owned(),
+                    Sight::Absent => "was deleted; the next pass retires its partner".to_owned(),
+                    Sight::Moved(to) => format!("was moved to {to}"),
+                    Sight::Unseen(why) => {
+                        let doing = format!("reading {key}");
+                        let error = ProviderError::Unreachable { doing, why, maybe_done: false };
+                        return Err(EngineError::Provider { side, error });
+                    }
+                    Sight::Unmoved => "was not read".to_owned(),
+                };
+                return Ok(Err(format!("{key} {why}; nothing was written")));
+            }
+            if since(began, self.clock.now()) <= READS_MAX {
+                break;
+            }
+            // A limit that the second read had to wait for made the first one old.
+            items = BySide::default();
         }
         Ok(match items {
             BySide { tracker: Some(tracker), forge: Some(forge) } => Ok((link, BySide { tracker, forge })),
-            _ => Err("one of the items could not be read".to_owned()),
+            _ => Err("reading both items takes too long at the moment; nothing was written: try it again".to_owned()),
         })
     }
 
@@ -223,6 +235,10 @@ impl Engine {
                     ("failed", why)
                 }
             },
+            Err(ProviderError::Stale { doing }) => (
+                "failed",
+                format!("{doing}: its turn came too late after it was read, so it was not sent: try it again"),
+            ),
             Err(error) => (if error.maybe_done() { "unanswered" } else { "failed" }, error.to_string()),
         };
         // Both stay due: if one half is done, or may be, the next pass brings the other after it.

@@ -15,6 +15,9 @@ use crate::reconcile::{Sight, fingerprint};
 /// services' clocks and ours may differ, and an edit must not be disbelieved for ever.
 const LAG_MAX: Duration = Duration::from_secs(60);
 
+/// How long the reads before a write may take together; a limit that one of them had to wait for makes the others old.
+pub(super) const READS_MAX: Duration = Duration::from_secs(5);
+
 impl Engine {
     /// Whether an item shows something else than when its pair was last settled, yet was not edited since.
     pub(super) fn lags(&self, link: &Link, item: &Item, now: Timestamp) -> bool {

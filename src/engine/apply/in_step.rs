@@ -1,11 +1,10 @@
 //! Brings one linked pair in step: re-read, decide once more, write, record.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{Failure, Hands, keys};
 use crate::clock::since;
-use crate::engine::lag::LAGS;
+use crate::engine::lag::{LAGS, READS_MAX};
 use crate::model::{
     BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
     Waiting,
@@ -16,9 +15,6 @@ use crate::store::{LinkChange, NewDue, Record};
 
 /// How often one pair is read anew within a pass because it moved under our hands.
 const LOOKS_MAX: u32 = 3;
-
-/// How long the reads before a write may take together; a limit that one of them had to wait for makes the others old.
-const READS_MAX: Duration = Duration::from_secs(5);
 
 impl Hands<'_, '_> {
     /// Brings one linked pair in step, reading anew whatever turns out to have moved.

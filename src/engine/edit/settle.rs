@@ -14,7 +14,8 @@ use crate::model::{BySide, Field, Fingerprint, Item, ItemKey, Link, LinkId, Rout
 use crate::provider::ProviderError;
 use crate::reconcile::{Settlement, Take, Write, question, resolve, shows};
 use crate::store::Record;
-use crate::text::{Overlap, Stretch, stretches};
+pub use crate::text::Overlap;
+use crate::text::{Stretch, stretches};
 
 /// Digits of a question's digest: enough that no two of one field are alike, few enough to be typed.
 const SEEN_DIGITS: usize = 12;
