@@ -248,7 +248,7 @@ fn act(chance: &mut fastrand::Rng) -> Act {
         34..42 => Act::Status { side, pick },
         42..45 => Act::Label { side, pick, label: chance.u8(..3) },
         45 => Act::Due { pick, day: chance.u8(1..28) },
-        46..52 => Act::Both { pick, field: chance.u8(..3), line, apart: chance.u16(..1_500) },
+        46..52 => Act::Both { pick, field: chance.u8(..4), line, apart: chance.u16(..1_500) },
         52..55 => Act::Delete { side, pick },
         55..57 => Act::Restore,
         57 => Act::Leave { pick },

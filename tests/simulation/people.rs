@@ -153,6 +153,7 @@ impl People {
             }
         };
         if done {
+            self.watch.closed(item.clone());
             self.closed.insert(item);
         }
     }
@@ -202,6 +203,7 @@ impl People {
 
     fn set_status(&mut self, item: &Named, open: bool) {
         if !open {
+            self.watch.closed(item.clone());
             self.closed.insert(item.clone());
         }
         match (item, open) {
@@ -238,10 +240,13 @@ impl People {
 
     /// The same field of both halves of a pair, moments apart.
     pub fn edit_both(&mut self, pair: &Link, field: u8, line: u8, apart: u16) {
-        for item in [Named::Task(pair.task.clone()), Named::Issue(pair.issue.number)] {
+        let halves = [Named::Task(pair.task.clone()), Named::Issue(pair.issue.number)];
+        for (label, item) in (line..).zip(halves) {
             match field {
                 0 => self.retitle(&item),
                 1 => self.edit_line(&item, line),
+                // Another label on each: sets commute.
+                3 => self.turn_label(&item, label % 3),
                 _ => self.turn_status(&item),
             }
             if apart > 0 {
@@ -265,6 +270,7 @@ impl People {
         let Some((title, body, ..)) = self.look(item) else { return };
         self.forget(&title);
         self.forget(&body);
+        self.watch.closed(item.clone());
         self.closed.insert(item.clone());
         match item {
             Named::Task(gid) => {
@@ -307,6 +313,7 @@ impl People {
             let Some((title, body, ..)) = self.look(&item) else { return };
             self.forget(&title);
             self.forget(&body);
+            self.watch.closed(item.clone());
             self.closed.insert(item.clone());
             self.sandbox.github().transfer(&self.name, number, &self.elsewhere.1);
             self.transferred.insert(number);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evenkeel::model::{IssueNumber, Side, TaskGid, Timestamp};
+use evenkeel::model::{IssueNumber, IssueRef, ItemKey, Side, TaskGid, Timestamp};
 use evenkeel::provider::http::{Method, Request, Response, Transport, TransportError};
 
 use evenkeel::store::Store;
@@ -43,6 +43,7 @@ impl Transport for Wire {
         self.watch.minds_the_wait(self.replica, &self.life, request, self.now());
         if request.method.writes() && !request.url.contains("hooks") {
             self.watch.holds_the_lease(self, request);
+            self.watch.closes_what_somebody_closed(self, request);
         }
         let answer = self.services.send(request, deadline);
         // A slow service has done it at the end of its wait.
@@ -109,6 +110,8 @@ struct Seen {
     /// How far behind reads are at present, in ms.
     lag: [i64; 2],
     broken: Vec<String>,
+    /// What people closed or took away at some time.
+    closed: BTreeSet<Named>,
     /// From when until when a replica was asked to send nothing to a side, in ms, and the life that was asked.
     quiet: BTreeMap<(usize, usize), (usize, Range<i64>)>,
     /// What was made for whom, as the titles tell.
@@ -195,6 +198,32 @@ impl Watch {
             let what = format!("{} writes while {} holds the lease: {request:?}", wire.holder, other.holder);
             self.seen().broken.push(what);
         }
+    }
+
+    /// A half is closed only if somebody closed or took away one of the two before.
+    fn closes_what_somebody_closed(&self, wire: &Wire, request: &Request) {
+        let Some(item) = item(request) else { return };
+        let Ok(body) = serde_json::from_slice::<serde_json::Value>(&request.body) else { return };
+        if body["state"] != "closed" && body["data"]["completed"] != true {
+            return;
+        }
+        let repo = wire.ground.config.routes[0].repo.clone();
+        let key = match &item {
+            Named::Task(gid) => ItemKey::Task(gid.clone()),
+            Named::Issue(number) => ItemKey::Issue(IssueRef { repo, number: *number }),
+        };
+        // Looked up by the name of the beginning; under another one the law says nothing.
+        let Some(link) = wire.store.link_of(&key).expect("a link") else { return };
+        let halves = [Named::Task(link.task), Named::Issue(link.issue.number)];
+        let mut seen = self.seen();
+        if !halves.iter().any(|half| seen.closed.contains(half)) {
+            seen.broken.push(format!("{item:?} is closed, though nobody closed or took away any of {halves:?}"));
+        }
+    }
+
+    /// A person closed an item, or took it away.
+    pub fn closed(&self, item: Named) {
+        self.seen().closed.insert(item);
     }
 
     /// Items that were made more than once under one title.
