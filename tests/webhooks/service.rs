@@ -90,7 +90,7 @@ fn the_binary_makes_its_hooks_and_keeps_both_sides_in_step_by_them() {
         "[asana]\ntoken = {{ env = \"A\" }}\nbase_url = \"{}\"\n[github]\ntoken = {{ env = \"G\" }}\nbase_url = \"{}\"\n\
          [database]\nurl = \"sqlite:evenkeel.db\"\n[listen]\naddress = \"{address}\"\n\
          [webhooks]\npublic_url = \"http://{address}\"\nseal_key = {{ env = \"K\" }}\n\
-         [schedule]\npoll = \"0 0 0 1 1 *\"\nsweep = \"0 0 0 1 1 *\"\nretry = \"* * * * * *\"\n\
+         [schedule]\npoll = \"0 0 0 1 1 *\"\nsweep = \"0 0 0 1 1 *\"\nretry = \"* * * * * *\"\nhooks = \"0 0 0 1 1 *\"\n\
          [[route]]\nname = \"app\"\nasana_project = \"{}\"\ngithub_repo = \"acme/app\"\n",
         served.base_urls.tracker, served.base_urls.forge, project.gid
     );
