@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::{BySide, Content, Field, FieldPolicy, OnConflict, Rules, Side, Timestamp, Waiting};
 use crate::text::{self, Merged};
 
-use super::fields::{COMPARED, assign, merge_assignees, merge_labels, put, same, shows, value};
+use super::fields::{COMPARED, assign, merge_assignees, merge_labels, put, same, shows, value, view};
 
 /// What a side says, for the merge.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +76,23 @@ fn merge_field(
         assign(field, &rich[side], &mut outcome.merged);
         outcome.why.insert(field, why);
     };
+    // What one side shows may be all that it can show of what the other says: then they agree, and the richer stands.
+    // Without this a task that is completed would ask an issue closed as not planned to be closed as done, which GitHub
+    // does not do (`state_reason` is ignored unless `state` changes; GitHub, update an issue).
+    if matches!(field, Field::Title | Field::Status) {
+        let agrees_with = |other: &Side| {
+            let side = other.opposite();
+            let seen = said[side].content.cloned().unwrap_or_else(|| view(side, base, &rules.people));
+            moved[*other] && shows(side, field, &rich[*other], &seen, &rules.people)
+        };
+        if let Some(richer) = Side::BOTH.into_iter().rev().find(agrees_with) {
+            let why = match moved[richer.opposite()] {
+                true => "edited on both sides, to the same".to_owned(),
+                false => format!("edited on {}", richer.service()),
+            };
+            return take(richer, why);
+        }
+    }
     if let Some(owner) = owner(rules.policy.of(field)) {
         if moved[owner] || moved[owner.opposite()] {
             let why = if moved[owner] {
