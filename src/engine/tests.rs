@@ -27,6 +27,8 @@ pub(super) enum Trouble {
     Unreachable,
     /// The credential is no longer good.
     Denied,
+    /// Its turn comes late, each time until it is said otherwise.
+    Late,
 }
 
 #[derive(Default)]
@@ -124,6 +126,10 @@ impl Fake {
             }
             Some(Trouble::Unreachable) => {
                 Err(ProviderError::Unreachable { doing, why: "no route".into(), maybe_done: false })
+            }
+            Some(Trouble::Late) => {
+                lock(&self.shelf).on_write = trouble;
+                Err(ProviderError::Stale { doing })
             }
             Some(Trouble::Refused) => Err(ProviderError::Refused { doing, status: 422, why: "no".into() }),
             Some(Trouble::Denied) => Err(ProviderError::Denied { doing, why: "the token was revoked".into() }),
@@ -565,6 +571,24 @@ fn a_failed_write_is_tried_again_although_the_cursor_moved_on() {
     world.clock.advance(Duration::from_secs(60));
     let report = world.pass(&Wake::Retry);
     assert_eq!(report.counts.updated, 1, "{report:#?}");
+    world.settles();
+}
+
+#[test]
+fn an_update_whose_turn_comes_late_over_and_over_is_put_off_and_never_parked() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.settles();
+    world.tracker.edit(&key, |item| item.content.title = "Fix the login".into());
+    world.forge.trouble(Some(Trouble::Late));
+    for _ in 0..10 {
+        let report = world.poll();
+        assert_eq!((report.ended, report.counts.updated, report.counts.parked), (Ended::Drift, 0, 0), "{report:#?}");
+        world.clock.advance(Duration::from_secs(60));
+    }
+    world.forge.trouble(None);
+    assert_eq!(world.poll().counts.updated, 1);
     world.settles();
 }
 

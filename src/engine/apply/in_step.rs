@@ -1,6 +1,7 @@
 //! Brings one linked pair in step: re-read, decide once more, write, record.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Failure, Hands, keys};
 use crate::clock::since;
@@ -16,9 +17,13 @@ use crate::store::{LinkChange, NewDue, Record};
 /// How often one pair is read anew within a pass because it moved under our hands.
 const LOOKS_MAX: u32 = 3;
 
+/// How long a pair is put off whose write came late each time: long enough for a crowded minute to thin out.
+const LATE_WAIT: Duration = Duration::from_secs(30);
+
 impl Hands<'_, '_> {
     /// Brings one linked pair in step, reading anew whatever turns out to have moved.
     pub(super) fn in_step(&mut self, mut repair: Repair, mut pair: PairSeen) -> Result<(), Failure> {
+        let mut late = None;
         for _ in 0..LOOKS_MAX {
             match repair.action.clone() {
                 Action::Note { status, base, waiting } => {
@@ -44,8 +49,9 @@ impl Hands<'_, '_> {
                         }
                     }
                     match self.write(&repair, &pair, &write) {
-                        Err(stale @ Failure::Item(_, ProviderError::Stale { .. })) => {
-                            let Some(anew) = self.after_the_wait(&mut pair, stale)? else { return Ok(()) };
+                        Err(Failure::Item(_, ProviderError::Stale { doing })) => {
+                            late = Some(doing);
+                            let Some(anew) = self.after_the_wait(&mut pair)? else { return Ok(()) };
                             repair = anew;
                         }
                         done => return self.retired(&repair, &pair, gone, Some(done?)),
@@ -53,8 +59,9 @@ impl Hands<'_, '_> {
                 }
                 Action::Update { writes, base, waiting } => {
                     let anew = match self.update(&repair, &mut pair, &writes, &base, &waiting) {
-                        Err(stale @ Failure::Item(_, ProviderError::Stale { .. })) => {
-                            self.after_the_wait(&mut pair, stale)?
+                        Err(Failure::Item(_, ProviderError::Stale { doing })) => {
+                            late = Some(doing);
+                            self.after_the_wait(&mut pair)?
                         }
                         done => done?.map(|anew| *anew),
                     };
@@ -66,15 +73,17 @@ impl Hands<'_, '_> {
                 Action::Create { .. } | Action::Join { .. } => return Ok(()),
             }
         }
-        Err(Failure::Moving(repair.subject().cloned().unwrap_or_else(|| pair.link.key(Side::Tracker))))
+        let subject = repair.subject().cloned().unwrap_or_else(|| pair.link.key(Side::Tracker));
+        Err(match late {
+            // The limits' doing and not the item's: it is put off, and no attempt is counted.
+            Some(doing) => Failure::Item(subject, ProviderError::Busy { doing, retry_after: Some(LATE_WAIT) }),
+            None => Failure::Moving(subject),
+        })
     }
 
     /// A write's turn came late: what was read before it may have moved meanwhile, and the half that was written before
     /// it has. Both are read again and decided once more.
-    fn after_the_wait(&mut self, pair: &mut PairSeen, stale: Failure) -> Result<Option<Repair>, Failure> {
-        if let Failure::Item(key, _) = &stale {
-            log::debug!("{key}: its turn came late; it is read again");
-        }
+    fn after_the_wait(&mut self, pair: &mut PairSeen) -> Result<Option<Repair>, Failure> {
         self.look_at_both(pair)?;
         self.decide_anew(pair)
     }
