@@ -46,13 +46,7 @@ pub(super) fn run(context: &Context, args: &ResolveArgs) -> Result<Exit, Failure
     let width = context.out.width;
     if !context.out.json {
         let mut text = String::new();
-        render(
-            &mut text,
-            &Listed::new(context.config.network.web_of_github(), conflict.clone()),
-            None,
-            width,
-            context.clock.now(),
-        );
+        shown(context, &mut text, &conflict);
         text.push_str("to be written:\n");
         for (side, write) in writes.iter() {
             match write {
@@ -139,6 +133,12 @@ fn read(from: impl Read, name: &str) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| Failure::new(format!("--take: {name} is no UTF-8 text")))
 }
 
+/// The conflict as `evenkeel conflicts show` has it.
+fn shown(context: &Context, text: &mut String, conflict: &Conflict) {
+    let listed = Listed::new(context.config.network.web_of_github(), conflict.clone());
+    render(text, &listed, None, context.out.width, context.clock.now());
+}
+
 /// Refuses to write over what nobody has seen, and shows it.
 fn moved(context: &Context, conflict: &Conflict) -> Result<Exit, Failure> {
     let Conflict { task, field, seen, .. } = conflict;
@@ -154,13 +154,7 @@ fn told(context: &Context, link: &Link, field: Field, resolved: Resolved) -> Res
     if let Some(conflict) = &resolved.moved {
         if !context.out.json {
             let mut text = String::new();
-            render(
-                &mut text,
-                &Listed::new(context.config.network.web_of_github(), conflict.clone()),
-                None,
-                width,
-                context.clock.now(),
-            );
+            shown(context, &mut text, conflict);
             context.out.text(&text)?;
         }
         return moved(context, conflict);
