@@ -9,6 +9,8 @@
 #![allow(clippy::panic, reason = "a broken law ends a world")]
 
 pub mod acts;
+#[path = "../support/knock.rs"]
+mod knock;
 mod laws;
 mod life;
 mod people;

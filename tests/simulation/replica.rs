@@ -17,18 +17,15 @@ use evenkeel::server::front::Front;
 use evenkeel::server::sources::AllowList;
 use evenkeel::server::turned_away::TurnedAway;
 use evenkeel::server::webhooks::{Sources, Webhooks};
-use evenkeel::server::{Head, RequestId, Service as _};
 use evenkeel::service::{Courier, Doorbell, Post, Upkeep};
 use evenkeel::store::Store;
 use evenkeel::trigger::{Bell, Heart, Ring};
 use evenkeel::workshop::{Present, Workshop};
 
+use super::knock::knock;
 use super::life::{Killed, Life};
 use super::turns::Turns;
 use super::wire::{Watch, Wire};
-
-/// Where the hooks lead to.
-pub const PUBLIC_URL: &str = "https://sync.example.test";
 
 /// Between two polls, two looks for what is due again, two looks after the hooks, and two sweeps.
 const EVERY: [(Ring, i64); 4] =
@@ -161,7 +158,7 @@ impl Replica {
         };
         let answered = catch_unwind(AssertUnwindSafe(|| {
             process.life.moment(1..40);
-            let response = process.answer(request);
+            let response = knock(&process.front, request, process.count.fetch_add(1, Ordering::Relaxed));
             process.life.moment(1..40);
             response
         }));
@@ -333,28 +330,6 @@ impl Replica {
             lock(&self.ground.panics).push(what.unwrap_or_else(|| "a panic".to_owned()));
         }
         resume_unwind(cause);
-    }
-}
-
-impl Process {
-    /// As the listener does: the head is judged first, then the body.
-    fn answer(&self, request: &Request) -> Response {
-        let path = request.url.strip_prefix(PUBLIC_URL).unwrap_or_default().to_owned();
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let head = Head {
-            id: RequestId::from_outside(&format!("{number:016}")).expect("well formed"),
-            method: request.method.as_str().to_owned(),
-            path,
-            query: Vec::new(),
-            headers: request.headers.clone(),
-            peer: Some([127, 0, 0, 1].into()),
-        };
-        let answer = match self.front.admit(&head) {
-            Err(early) => early,
-            Ok(_) => self.front.answer(evenkeel::server::Request { head, body: request.body.clone() }),
-        };
-        let headers = answer.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        Response { status: answer.status, headers, body: answer.body }
     }
 }
 

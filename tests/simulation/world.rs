@@ -19,10 +19,11 @@ use evenkeel::trigger::Ring;
 use zeroize::Zeroizing;
 
 use super::acts::{Act, Bell, Post, Step, Trouble};
+use super::knock::PUBLIC_URL;
 use super::laws;
 use super::life::WorldClock;
 use super::people::People;
-use super::replica::{Ground, PUBLIC_URL, Replica, lock};
+use super::replica::{Ground, Replica, lock};
 use super::turns::{Over, Turns};
 use super::wire::{Named, Watch};
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses another part of it")]
 #![allow(clippy::panic, reason = "a test ends by panicking")]
 
+pub mod knock;
 pub mod postgres;
 pub mod rig;
 

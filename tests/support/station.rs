@@ -17,16 +17,14 @@ use evenkeel::server::front::Front;
 use evenkeel::server::sources::AllowList;
 use evenkeel::server::turned_away::TurnedAway;
 use evenkeel::server::webhooks::Webhooks;
-use evenkeel::server::{Head, RequestId, Service};
 use evenkeel::store::Store;
 use evenkeel::trigger::Ring;
 use evenkeel::workshop::{Present, Workshop};
 use zeroize::Zeroizing;
 
+pub use crate::support::knock::PUBLIC_URL;
+use crate::support::knock::knock;
 use crate::support::rig::Rig;
-
-/// Where the hooks lead to.
-pub const PUBLIC_URL: &str = "https://sync.example.test";
 
 /// A rig, its hooks, and the front that takes their deliveries.
 pub struct Station {
@@ -45,27 +43,9 @@ pub struct Door {
 }
 
 impl Door {
-    /// As the listener does: the head is judged first, then the body.
+    /// Hands a request in.
     pub fn knock(&self, request: &Request) -> Response {
-        let path = request.url.strip_prefix(PUBLIC_URL).expect("an address of ours").to_owned();
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let head = Head {
-            id: RequestId::from_outside(&format!("{number:016}")).expect("well formed"),
-            method: request.method.as_str().to_owned(),
-            path,
-            query: Vec::new(),
-            headers: request.headers.clone(),
-            peer: Some([127, 0, 0, 1].into()),
-        };
-        let answer = match self.front.admit(&head) {
-            Err(early) => early,
-            Ok(admission) => {
-                assert!(request.body.len() <= admission.body_bytes_max);
-                self.front.answer(evenkeel::server::Request { head, body: request.body.clone() })
-            }
-        };
-        let headers = answer.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        Response { status: answer.status, headers, body: answer.body }
+        knock(&self.front, request, self.count.fetch_add(1, Ordering::Relaxed))
     }
 }
 
