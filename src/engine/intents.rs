@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Engine, EngineError};
 use crate::clock::{earlier, later};
 use crate::model::{IntentId, Item, ItemKey, Side, Timestamp};
+use crate::provider::Marked;
 use crate::store::{Intent, IntentKind};
 
 /// The services' clocks and ours may differ by this much when a listing starts at an intent's time.
@@ -21,26 +22,39 @@ pub(super) struct OpenCreation {
     pub(super) found: Option<Item>,
 }
 
-/// Looks up every open creation of the route: one listing for each side concerned, none when none is open.
+/// Looks up every open creation of the route: one listing for each side concerned, none when none is open, and a whole
+/// one before a creation is taken for never made.
 pub(super) fn open_creations(engine: &Engine) -> Result<Vec<OpenCreation>, EngineError> {
     let intents: Vec<Intent> =
         engine.store.intents(&engine.route)?.into_iter().filter(|intent| intent.kind != IntentKind::Comment).collect();
+    let now = engine.clock.now();
     let mut open = Vec::with_capacity(intents.len());
     for side in Side::BOTH {
         let made_here: Vec<&Intent> = intents.iter().filter(|intent| intent.source.side() != side).collect();
         let Some(first) = made_here.iter().map(|intent| intent.opened_at).min() else { continue };
-        let listed = engine.providers[side]
-            .marked_since(earlier(first, CLOCK_SLACK))
-            .map_err(|error| EngineError::Provider { side, error })?;
-        // What could not be read may be the very one: nothing is concluded from its absence.
-        let from = |intent: &Intent| if listed.whole { intent.tried_at } else { engine.clock.now() };
+        let look = |from: Timestamp| {
+            engine.providers[side].marked_since(from).map_err(|error| EngineError::Provider { side, error })
+        };
+        let listed = look(earlier(first, CLOCK_SLACK))?;
+        let mut everything: Option<Marked> = None;
         for intent in made_here {
-            open.push(OpenCreation {
-                id: intent.id,
-                source: intent.source.clone(),
-                until: later(from(intent), engine.patience.intent_grace),
-                found: listed.items.iter().find(|item| item.marker.as_ref() == Some(&intent.marker)).cloned(),
-            });
+            let carries = |listed: &Marked| {
+                listed.items.iter().find(|item| item.marker.as_ref() == Some(&intent.marker)).cloned()
+            };
+            // What could not be read may be the very one: nothing is concluded from its absence.
+            let grace_from = |listed: &Marked| if listed.whole { intent.tried_at } else { now };
+            let until = |listed: &Marked| later(grace_from(listed), engine.patience.intent_grace);
+            let (mut found, mut looked_for) = (carries(&listed), until(&listed));
+            if found.is_none() && looked_for <= now {
+                // The listing began at a moment of our clock, which may have been wrong by hours when it was announced:
+                // before it is made again, all there is is looked through.
+                let everything = match &everything {
+                    Some(everything) => everything,
+                    None => everything.insert(look(Timestamp::UNIX_EPOCH)?),
+                };
+                (found, looked_for) = (carries(everything), until(everything));
+            }
+            open.push(OpenCreation { id: intent.id, source: intent.source.clone(), until: looked_for, found });
         }
     }
     Ok(open)

@@ -9,7 +9,7 @@ mod healing;
 mod walk;
 
 use super::*;
-use crate::clock::{VirtualClock, lock};
+use crate::clock::{VirtualClock, earlier, lock};
 use crate::model::{
     Assignees, Change, Content, Creation, Facts, FieldPolicy, IssueRef, Item, ItemKey, LinkStatus, Native, OnConflict,
     Place, Policy, Status,
@@ -589,6 +589,28 @@ fn an_update_whose_turn_comes_late_over_and_over_is_put_off_and_never_parked() {
     }
     world.forge.trouble(None);
     assert_eq!(world.poll().counts.updated, 1);
+    world.settles();
+}
+
+#[test]
+fn a_creation_whose_answer_was_lost_is_found_although_our_clock_was_wrong_by_hours() {
+    let world = World::new(Rules::default());
+    world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    let made = world.forge.all().first().expect("it was made").key.clone();
+    {
+        // By the service's clock it was made two hours before we announced it, and no feed tells of it again.
+        let mut shelf = lock(&world.forge.shelf);
+        let item = shelf.items.get_mut(&made).expect("it is there");
+        item.created_at = earlier(item.created_at, Duration::from_secs(7_200));
+        shelf.moved.clear();
+    }
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(700));
+        world.poll();
+    }
+    assert_eq!(world.forge.all().len(), 1, "it was not made again");
     world.settles();
 }
 
