@@ -10,7 +10,7 @@ use std::thread;
 use simulation::{acts, play};
 
 /// Worlds that are played with every run of the tests, without optimization; `examples/simulate.rs` plays more, and the
-/// gate 1,300 of them.
+/// gate 2,000 of them.
 const SEEDS: u64 = 200;
 /// Steps of each.
 const STEPS: usize = 40;
