@@ -44,12 +44,6 @@ impl Keeper<'_> {
         let kept_hook = decision.keep.as_ref().and_then(|(_, id)| remote.iter().find(|hook| hook.id == *id));
         let trouble = kept_hook.and_then(failing);
         let kept = decision.keep.clone();
-        if let Some(until) = decision.waits {
-            report.failed = true;
-            report.trouble = Some(format!(
-                "a hook was asked for and there was no answer; another is made if none has come by {until:.0}"
-            ));
-        }
         let outcome = self.carry_out(subject, &*api, decision, report);
         let lost = match (&outcome, &kept, subject.side) {
             (Ok(()), Some((row, id)), Side::Forge) => {
@@ -81,7 +75,7 @@ impl Keeper<'_> {
         report: &mut Report,
     ) -> Result<(), Trouble> {
         let store = &self.works.store;
-        let Decision { keep: _, waits: _, adopt, set_wanted, resign, make, retire, remove, forget } = decision;
+        let Decision { keep: _, adopt, set_wanted, resign, make, retire, remove, forget } = decision;
         if let Some((row, id)) = adopt {
             let change = HookChange { remote: Some(id.clone()), state: Some(HookState::Live), ..HookChange::default() };
             store.change_hook(row, &change)?;

@@ -25,8 +25,6 @@ pub(super) struct Known {
 pub(super) struct Decision {
     /// The hook that stands and stays: our row and the service's id.
     pub(super) keep: Option<(i64, String)>,
-    /// A creation may be under way until then, so none is made.
-    pub(super) waits: Option<Timestamp>,
     /// A creation whose answer was lost: the service's hook belongs to this row.
     pub(super) adopt: Option<(i64, String)>,
     /// A hook that does not send what we want, or is switched off.
@@ -45,6 +43,10 @@ pub(super) struct Decision {
 
 /// Decides. `prefix` is where our hooks send to, without a token; `by_config`: the configuration has the secret, so
 /// a hook whose secret we do not know can be given it (GitHub).
+///
+/// One at a time looks after the hooks, so a creation that is still announced was broken off: by a crash, or because its
+/// answer was lost. One that is not there is made again at once. Should the first come about after all, its handshake
+/// finds its row gone and is refused; what needs no handshake is removed by the next look as a stranger or a double.
 pub(super) fn decide(
     side: Side,
     known: &[Known],
@@ -60,7 +62,6 @@ pub(super) fn decide(
     let ours: Vec<&Hook> = remote.iter().filter(sends_here).collect();
     let mut claimed: Vec<&str> = Vec::new();
     let mut good: Vec<(&Known, &Hook)> = Vec::new();
-    let mut making: Option<Timestamp> = None;
     let mut why = "there is none";
     for one in known {
         let row = &one.row;
@@ -79,7 +80,6 @@ pub(super) fn decide(
                     decision.forget.push(row.id);
                 }
             }
-            (HookState::Pending, _) if row.pending_until > now => making = making.max(Some(row.pending_until)),
             (HookState::Pending, None) => decision.forget.push(row.id),
             (HookState::Live, None) => {
                 decision.forget.push(row.id);
@@ -117,9 +117,7 @@ pub(super) fn decide(
     for hook in strangers {
         // GitHub's can be given the secret that we know; of Asana's nobody can know it any more.
         let adoptable = side == Side::Forge && by_config && hook.target == prefix;
-        if adoptable && decision.keep.is_none() && making.is_some() {
-            // It may be the one being made, for its address has no token.
-        } else if adoptable && decision.keep.is_none() && decision.resign.is_none() {
+        if adoptable && decision.keep.is_none() && decision.resign.is_none() {
             decision.resign = Some(hook.id.clone());
             decision.set_wanted = (!hook.as_wanted || !hook.active).then(|| hook.id.clone());
         } else {
@@ -127,8 +125,7 @@ pub(super) fn decide(
         }
     }
     if decision.keep.is_none() && decision.resign.is_none() {
-        decision.waits = making;
-        decision.make = making.is_none().then_some(why);
+        decision.make = Some(why);
     }
     decision
 }
@@ -218,19 +215,21 @@ mod tests {
     }
 
     #[test]
-    fn a_creation_under_way_is_waited_for_and_one_whose_answer_was_lost_is_adopted() {
+    fn a_creation_that_was_broken_off_is_adopted_where_it_stands_and_made_again_where_it_does_not() {
         let pending = || known(1, None, HookState::Pending);
-        let waits = Decision { waits: Some(at(60)), ..Decision::default() };
-        assert_eq!(decided(&[pending()], &[], 10), waits);
-        assert_eq!(decided(&[pending()], &[hook("a", "1")], 10), waits);
-        // Where the configuration has the secret, the address has no token to know it by.
+        let adopted = decided(&[pending()], &[hook("a", "1")], 10);
+        assert_eq!((adopted.adopt, adopted.make), (Some((1, "a".to_owned())), None));
+        let failed = decided(&[pending()], &[], 10);
+        assert_eq!((failed.forget, failed.make), (vec![1], Some("there is none")));
+        // Its handshake did not arrive: nobody knows its secret.
+        let silent = Known { usable: false, ..pending() };
+        let anew = decided(&[silent], &[hook("a", "1")], 10);
+        assert_eq!((anew.adopt, anew.make, anew.retire), (None, Some("its secret cannot be opened"), vec![1]));
+        // Where the configuration has the secret, the address has no token to know it by: it is given the secret.
         let target = "https://sync.example/webhooks/github";
         let made = Hook { target: target.to_owned(), ..hook("c", "") };
-        assert_eq!(decide(Side::Forge, &[pending()], &[made], target, true, |_| None, at(10)), waits);
-        let adopted = decided(&[pending()], &[hook("a", "1")], 61);
-        assert_eq!((adopted.adopt, adopted.make), (Some((1, "a".to_owned())), None));
-        let failed = decided(&[pending()], &[], 61);
-        assert_eq!((failed.forget, failed.make), (vec![1], Some("there is none")));
+        let decision = decide(Side::Forge, &[pending()], &[made], target, true, |_| None, at(10));
+        assert_eq!((decision.resign, decision.forget, decision.make), (Some("c".to_owned()), vec![1], None));
     }
 
     #[test]
