@@ -12,6 +12,7 @@ mod closing;
 pub mod delivery;
 mod hooks;
 mod listing;
+mod sets;
 mod wire;
 
 pub use hooks::{GithubHooks, hook_sources};
@@ -226,7 +227,7 @@ impl GithubClient {
         dropped
     }
 
-    /// Writes an issue and reads the answer.
+    /// Writes an issue, or reads one that was just written to, and takes the answer.
     fn write(&self, ask: Ask<'_>) -> Result<Item, ProviderError> {
         // Known before the write, so that nothing but the answer itself is needed after it.
         self.repo_id(&self.repo)?;
@@ -457,6 +458,7 @@ impl Write for GithubClient {
 
     fn update(&self, current: &Item, change: &Change) -> Result<Item, ProviderError> {
         let issue = self.issue_of(&current.key, "change")?;
+        let began = self.caller.now();
         let Change { title, text, status, assignees, labels } = change;
         let mut data = Map::new();
         if let Some(title) = title {
@@ -468,16 +470,24 @@ impl Write for GithubClient {
         if let Some(status) = status {
             set_status(&mut data, *status);
         }
-        if let Some(labels) = labels {
-            data.insert("labels".into(), json!(labels));
+        // Sets go first: the answer to what follows then shows the issue with all that was asked for.
+        let mut moved = false;
+        if let Some(wanted) = labels {
+            moved |= self.relabel(issue, current, wanted)?;
         }
-        if let Some(assignees) = assignees {
-            data.insert("assignees".into(), json!(self.logins(assignees)));
+        if let Some(wanted) = assignees {
+            moved |= self.reassign(issue, current, wanted)?;
         }
-        if data.is_empty() {
+        let item = if !data.is_empty() {
+            let ask = self.change(issue, data).editing();
+            self.caller.fresh(began, &ask.doing)?;
+            self.write(ask)?
+        } else if moved {
+            let doing = format!("read github:{issue} after changing its labels or assignees");
+            self.write(Ask::read(doing, self.issue_url(issue, "")).about_item())?
+        } else {
             return Ok(current.clone());
-        }
-        let item = self.write(self.change(issue, data).editing())?;
+        };
         self.say_dropped(change, &item);
         Ok(item)
     }

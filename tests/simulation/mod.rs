@@ -5,7 +5,6 @@
 //! ([`life`]). What happens is a list of acts drawn from the seed ([`acts`]), which a failure shortens ([`shrink`]).
 //! What must be true is in [`laws`]. Used by `tests/simulate.rs` and, for many worlds, `examples/simulate.rs`.
 
-#![allow(dead_code, reason = "each user uses another part of it")]
 #![allow(clippy::panic, reason = "a broken law ends a world")]
 
 pub mod acts;

@@ -400,6 +400,43 @@ fn an_update_writes_only_what_is_set_in_one_request() {
 }
 
 #[test]
+fn labels_and_people_are_added_and_removed_one_by_one_before_the_rest_is_written() {
+    let mut shown = issue(7);
+    shown["labels"] = json!([{"name": "Bug"}, {"name": "old one"}]);
+    shown["assignees"] = json!([{"id": 1, "login": "alice"}, {"id": 2, "login": "bob"}]);
+    let script = Script::by(move |_, request| match (request.method, path(&request.url)) {
+        (_, "/repos/acme/app") => repo("acme/app", 1027),
+        // Somebody was faster: that is what was wanted.
+        (Method::Delete, "/repos/acme/app/issues/7/labels/old%20one") => with(404, &[], json!({"message": "Not Found"})),
+        _ => ok(shown.clone()),
+    });
+    let (client, _) = client(&script);
+    let current = current(&client);
+    let labels = Some(BTreeSet::from(["bug".to_owned(), "new".to_owned()]));
+    let assignees = Some(Assignees { known: Vec::new(), unknown: vec!["Bob".into(), "carol".into()] });
+    let change = Change { labels, assignees, ..Change::default() };
+    let asked = |from: usize| -> Vec<String> { script.asked().into_iter().skip(from).collect() };
+    let before = script.asked().len();
+    client.update(&current, &change).expect("an update");
+    let sets = [
+        "POST /repos/acme/app/issues/7/labels",
+        "DELETE /repos/acme/app/issues/7/labels/old%20one",
+        "DELETE /repos/acme/app/issues/7/assignees",
+        "POST /repos/acme/app/issues/7/assignees",
+    ];
+    let read = "GET /repos/acme/app/issues/7";
+    assert_eq!(asked(before), [&sets[..], &[read]].concat());
+    let bodies: Vec<Value> = written(&script).into_iter().map(|(_, body)| body).filter(|body| !body.is_null()).collect();
+    let [new, gone, come] = bodies.as_slice() else { panic!("{bodies:?}") };
+    assert_eq!(*new, json!({"labels": ["new"]}));
+    assert_eq!((gone, come), (&json!({"assignees": ["alice"]}), &json!({"assignees": ["carol"]})));
+    let before = script.asked().len();
+    client.update(&current, &Change { title: Some("x".into()), ..change }).expect("an update");
+    assert_eq!(asked(before), [&sets[..], &["PATCH /repos/acme/app/issues/7"]].concat());
+    assert_eq!(written(&script).last().expect("a write").1, json!({"title": "x"}));
+}
+
+#[test]
 fn what_github_silently_left_out_is_noticed_and_the_item_shown_as_it_is() {
     let script = beside_repo(|_| ok(issue(7)));
     let (client, _) = client(&script);
