@@ -8,6 +8,8 @@
 //! no issue is in two links that are not retired; ids are never given out twice; the history has neither gaps nor forks.
 //! Not here: secrets, the clock (every moment is an argument), and retries, which are the caller's.
 //!
+//! What a whole key names is read with `get_result`: `first` would bind a `LIMIT`, for which SQLite plans anew each time.
+//!
 //! A new column or table is a new folder in `migrations/sqlite` and in `migrations/postgres`, the columns in `schema`,
 //! and rows of the version before in `tests/support/rows`.
 

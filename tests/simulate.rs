@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use simulation::{acts, play};
+use simulation::{acts, keep_to_one_core, play};
 
 /// Worlds that are played with every run of the tests, without optimization; `examples/simulate.rs` plays more, and the
 /// gate 2,000 of them.
@@ -20,8 +20,10 @@ fn in_no_world_is_anything_lost_or_doubled() {
     let next = AtomicU64::new(0);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
+        for worker in 0..workers {
+            let next = &next;
+            scope.spawn(move || {
+                keep_to_one_core(worker);
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= SEEDS {

@@ -81,7 +81,7 @@ impl Store {
                 let known: Option<(String, i64, Option<i64>, Option<String>)> = on!(conn, |c| calls::table
                     .select((calls::digest, calls::at, calls::status, calls::answer))
                     .filter(calls::key.eq(key))
-                    .first(c)
+                    .get_result(c)
                     .optional())?;
                 if let Some((digest, at, status, answer)) = known {
                     return Ok(match status.and_then(|status| u16::try_from(status).ok()) {

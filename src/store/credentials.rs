@@ -119,7 +119,7 @@ impl Store {
             let row: Row = on!(conn, |c| credentials::table
                 .select(Row::as_select())
                 .filter(credentials::credential.eq(credential))
-                .first(c))?;
+                .get_result(c))?;
             let mut account = row.account()?;
             let before = account.clone();
             change(&mut account);
@@ -159,7 +159,7 @@ impl Store {
     /// When the database fails.
     pub fn digest_of(&self, side: Side, base_url: &str, token: &Secret) -> Result<String, StoreError> {
         let salt: String = self.backend.read_soon("reading the salt of the credentials", |conn| {
-            Ok(on!(conn, |c| salt::table.select(salt::value).first(c))?)
+            Ok(on!(conn, |c| salt::table.select(salt::value).get_result(c))?)
         })?;
         Ok(Fingerprint::of(&(salt, side.service(), base_url, token.reveal())).0)
     }

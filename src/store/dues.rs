@@ -207,7 +207,7 @@ impl Store {
                 .filter(due::route.eq(route.as_str()))
                 .filter(due::item_key.eq(columns::key(item)))
                 .filter(due::parked_at.is_null())
-                .first(c)
+                .get_result(c)
                 .optional())?;
             columns::count(format_args!("due item {item}"), attempts.unwrap_or(0))
         })
@@ -238,7 +238,7 @@ impl Store {
     pub fn due_row(&self, id: i64) -> Result<Option<Due>, StoreError> {
         self.backend.read(format_args!("reading due item {id}"), |conn| {
             let row: Option<DueRow> =
-                on!(conn, |c| due::table.select(DueRow::as_select()).filter(due::id.eq(id)).first(c).optional())?;
+                on!(conn, |c| due::table.select(DueRow::as_select()).filter(due::id.eq(id)).get_result(c).optional())?;
             row.map(DueRow::due).transpose()
         })
     }

@@ -231,7 +231,7 @@ impl Store {
 
 /// The last place and hash.
 fn head(conn: &mut Conn<'_>) -> Result<(i64, String), Fault> {
-    Ok(on!(conn, |c| chain::table.select((chain::seq, chain::hash)).filter(chain::id.eq(1)).first(c))?)
+    Ok(on!(conn, |c| chain::table.select((chain::seq, chain::hash)).filter(chain::id.eq(1)).get_result(c))?)
 }
 
 /// The hash before the first entry.

@@ -261,7 +261,7 @@ impl Store {
             let row: Option<Row> = on!(conn, |c| hooks::table
                 .select(Row::as_select())
                 .filter(hooks::token_hash.eq(token_hash))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             row.map(Row::hook).transpose()
         })

@@ -72,7 +72,7 @@ impl Store {
             let (holder, until): (String, i64) = on!(conn, |c| leases::table
                 .select((leases::holder, leases::until))
                 .filter(leases::route.eq(route.as_str()))
-                .first(c))?;
+                .get_result(c))?;
             Ok(Err(Held { holder, until: columns::moment("the lease", until)? }))
         })
     }
@@ -87,7 +87,7 @@ impl Store {
                 .select((leases::holder, leases::until))
                 .filter(leases::route.eq(route.as_str()))
                 .filter(leases::until.gt(columns::millis(now)))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             row.map(|(holder, until)| Ok(Held { holder, until: columns::moment("the lease", until)? })).transpose()
         })

@@ -58,7 +58,7 @@ impl Store {
                 .select(notes::value)
                 .filter(notes::route.eq(route.as_str()))
                 .filter(notes::name.eq(name))
-                .first(c)
+                .get_result(c)
                 .optional())?)
         })
     }

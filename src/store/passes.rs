@@ -192,7 +192,7 @@ impl Store {
             let row: Option<PassRow> = on!(conn, |c| passes::table
                 .select(PassRow::as_select())
                 .filter(passes::id.eq(id.0))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             row.map(PassRow::pass).transpose()
         })

@@ -10,6 +10,7 @@ use evenkeel::store::{DeliveryFilter, EntryFilter, Origin, Store, Verified};
 use evenkeel::text;
 use evenkeel::workshop::Workshop;
 
+use super::epilogue;
 use super::life::WorldClock;
 use super::people::words;
 use super::replica::lock;
@@ -19,7 +20,7 @@ use super::world::World;
 /// Judges a world in which no process is left; the first law that is broken, and how.
 pub fn judge(world: &mut World) -> Option<String> {
     type Law = fn(&mut World) -> Result<(), String>;
-    let laws: [Law; 13] = [
+    let laws: [Law; 15] = [
         no_panic,
         settles,
         idles,
@@ -32,6 +33,8 @@ pub fn judge(world: &mut World) -> Option<String> {
         deliveries,
         history,
         due,
+        epilogue::costs,
+        epilogue::newest_stands,
         the_wire,
     ];
     laws.into_iter().find_map(|law| law(world).err())

@@ -18,6 +18,22 @@ thread_local! {
     static ME: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
+/// Keeps the calling thread, and those that it starts from now on, on one of the cores it may use: only one of a world's
+/// actors ever runs, and who is woken on another core costs more than all that it does there.
+pub fn keep_to_one_core(number: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let Ok(allowed) = sched_getaffinity(None) else { return };
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+        let Some(core) = cores.get(number % cores.len().max(1)) else { return };
+        let mut own = CpuSet::new();
+        own.set(*core);
+        // Whoever may not is slower.
+        let _ = sched_setaffinity(None, &own);
+    }
+}
+
 /// Unwinds an actor when the world is over.
 pub struct Over;
 

@@ -271,7 +271,7 @@ pub(in crate::store) fn remove(
         .select((links::task, links::repo, links::repo_key, links::number))
         .filter(links::id.eq(id.0))
         .filter(links::route.eq(route.as_str()))
-        .first(c)
+        .get_result(c)
         .optional())?;
     let (task, repo, repo_key, number) = found.ok_or_else(|| missing(route, id))?;
     on!(conn, |c| diesel::delete(links::table.filter(links::id.eq(id.0))).execute(c))?;
