@@ -191,7 +191,8 @@ pub fn folded(labels: &BTreeSet<String>) -> BTreeSet<String> {
     labels.iter().map(|label| fold(label)).collect()
 }
 
-fn fold(label: &str) -> String {
+/// A label as it is compared: as both services can show it, without case.
+pub fn fold(label: &str) -> String {
     view_label(label).to_lowercase()
 }
 

@@ -389,6 +389,30 @@ fn a_question_keeps_the_day_on_which_it_arose_and_is_settled_by_agreement() {
 }
 
 #[test]
+fn what_somebody_added_to_a_partner_just_made_is_no_removal_by_its_source() {
+    let rules = rules(OnConflict::Newest, [FieldPolicy::Both; 5]);
+    let say = |labels: &[&str], people: &[&str]| {
+        let set = labels.iter().map(|label| (*label).to_owned()).collect();
+        let known = people.iter().map(|name| (*name).to_owned()).collect();
+        Content { labels: set, assignees: Assignees { known, unknown: Vec::new() }, ..Content::default() }
+    };
+    // A robot was quick; the service left out what may not be set here; nothing happened.
+    let cases = [
+        (say(&["bug", "triage"], &["ann", "bob"]), say(&["bug", "triage"], &["ann", "bob"])),
+        (say(&[], &[]), say(&["bug"], &["ann"])),
+        (say(&["Bug"], &["ann"]), say(&["bug"], &["ann"])),
+    ];
+    for (shown, wanted) in cases {
+        let from = item(Side::Tracker, say(&["bug"], &["ann"]), 1, &rules);
+        let made = item(Side::Forge, shown, 1, &rules);
+        let base = agreed(&from, &made, &rules);
+        let (one, other) = (&from.content, &made.content);
+        assert_eq!(fields::merge_labels(&base.labels, &one.labels, &other.labels), wanted.labels);
+        assert_eq!(fields::merge_assignees(&base.assignees, &one.assignees, &other.assignees), wanted.assignees);
+    }
+}
+
+#[test]
 fn a_restored_task_reopens_its_issue() {
     let rules = rules(OnConflict::Newest, [FieldPolicy::Both; 5]);
     let open = Content { title: "Fix login".into(), ..Content::default() };

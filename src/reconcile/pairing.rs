@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fields::{COMPARED, assign, folded, shows, view};
+use super::fields::{COMPARED, assign, fold, folded, shows, view};
 use super::pair::plan_join;
 use super::plan::{Action, Plan, Question, Repair, Skip};
 use crate::model::{
@@ -151,6 +151,8 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
             plan.skip(skip(why.clone()));
         } else if let Some(claim) = claims.get(&key) {
             match claim {
+                // What is elsewhere is nobody's business here, whatever it carries.
+                Claim::Taken(_) if item.place != Place::Here => plan.skip(skip("it is not in the route".to_owned())),
                 Claim::Taken(by) => plan.questions.push(Question {
                     link: None,
                     item: key.clone(),
@@ -243,13 +245,25 @@ fn drafted(item: &Item, rules: &Rules) -> Content {
 /// What both agree on after a creation: what the source says, which the partner shows as well as it can.
 ///
 /// Where it does not (a done task's issue is born open, a label was dropped), what it shows is the base, so
-/// that the source's value counts as the edit and is written, never the other way round.
+/// that the source's value counts as the edit and is written, never the other way round. Of sets it is what both show:
+/// a label that a robot gave to what was just made is an addition there, and not a removal here.
 pub fn agreed(from: &Item, made: &Item, rules: &Rules) -> Content {
     let Content { assignees, labels, .. } = drafted(from, rules);
     let mut base = Content { assignees, labels, ..from.content.clone() };
     for field in COMPARED {
-        if !shows(made.side(), field, &base, &made.content, &rules.people) {
-            assign(field, &made.content, &mut base);
+        if shows(made.side(), field, &base, &made.content, &rules.people) {
+            continue;
+        }
+        match (field, made.side()) {
+            (Field::Labels, _) => {
+                let there = folded(&made.content.labels);
+                base.labels.retain(|label| there.contains(&fold(label)));
+            }
+            // A task shows one of several: it is no set.
+            (Field::Assignees, Side::Forge) => {
+                base.assignees.known.retain(|name| made.content.assignees.known.contains(name));
+            }
+            _ => assign(field, &made.content, &mut base),
         }
     }
     base
