@@ -128,17 +128,29 @@ impl AsanaClient {
     }
 
     /// The item in an answer that carries one task.
-    fn item_in(&self, ask: &Ask<'_>, response: &Response) -> Result<Option<Item>, ProviderError> {
+    /// The item in an answer about one task, which is the one that was asked for; `None` for a task just made.
+    fn item_in(
+        &self,
+        ask: &Ask<'_>,
+        asked: Option<&TaskGid>,
+        response: &Response,
+    ) -> Result<Option<Item>, ProviderError> {
         let task: Enveloped<Task> = self.caller.decode(ask, response)?;
         match task.data.read(&self.project, &self.rules).map_err(|why| garbled(ask, why))? {
-            Read::Item(item) => Ok(Some(*item)),
+            Read::Item(item) => match (asked, &item.key) {
+                (Some(asked), ItemKey::Task(shown)) if asked != shown => {
+                    Err(garbled(ask, format!("it shows another task: {shown}")))
+                }
+                _ => Ok(Some(*item)),
+            },
             Read::Separator => Ok(None),
         }
     }
 
     /// The item in the answer to a write, which is always one.
-    fn written(&self, ask: &Ask<'_>, response: &Response) -> Result<Item, ProviderError> {
-        self.item_in(ask, response)?.ok_or_else(|| garbled(ask, "it shows a section where a task was written"))
+    fn written(&self, ask: &Ask<'_>, asked: Option<&TaskGid>, response: &Response) -> Result<Item, ProviderError> {
+        let shown = self.item_in(ask, asked, response)?;
+        shown.ok_or_else(|| garbled(ask, "it shows a section where a task was written"))
     }
 
     fn project_ask(&self) -> Ask<'static> {
@@ -227,7 +239,10 @@ impl Observe for AsanaClient {
         match response.status {
             404 => Ok(Found::Gone),
             403 => Ok(Found::Unseen(format!("Asana shows it to others only {}", self.caller.message(&response)))),
-            _ => Ok(self.item_in(&ask, &response)?.map_or(Found::NotAnItem, |item| Found::Here(Box::new(item)))),
+            _ => {
+                let item = self.item_in(&ask, Some(gid), &response)?;
+                Ok(item.map_or(Found::NotAnItem, |item| Found::Here(Box::new(item))))
+            }
         }
     }
 
@@ -325,7 +340,7 @@ impl Write for AsanaClient {
         let url = self.url(&format!("/tasks?opt_fields={}", self.fields));
         let ask = Ask::write(doing, Method::Post, url, json!({"data": data}));
         let response = self.caller.send(&ask)?;
-        self.written(&ask, &response)
+        self.written(&ask, None, &response)
     }
 
     fn update(&self, current: &Item, change: &Change) -> Result<Item, ProviderError> {
@@ -357,13 +372,13 @@ impl Write for AsanaClient {
             }
             let ask = Ask::read(format!("read asana:{gid} after changing its tags"), self.task_url(gid)).about_item();
             let response = self.caller.send(&ask)?;
-            return self.written(&ask, &response);
+            return self.written(&ask, Some(gid), &response);
         }
         let ask = Ask::write(format!("change asana:{gid}"), Method::Put, self.task_url(gid), json!({"data": data}));
         let ask = ask.about_item().editing();
         self.caller.fresh(began, &ask.doing)?;
         let response = self.caller.send(&ask)?;
-        self.written(&ask, &response)
+        self.written(&ask, Some(gid), &response)
     }
 
     fn comment(&self, key: &ItemKey, text: &str) -> Result<(), ProviderError> {

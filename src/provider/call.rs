@@ -211,7 +211,12 @@ impl Caller {
         let mut limited = 0;
         let mut tries = 0;
         let wait_max = if ask.edits { FRESH_MAX } else { WAIT_MAX };
+        let began = clock.now();
         loop {
+            if ask.edits {
+                // A try that did not get through may have taken long itself.
+                self.fresh(began, &ask.doing)?;
+            }
             let ticket = match pace.admit(ask.weight, &**clock, stop, wait_max.saturating_sub(waited)) {
                 Ok(ticket) => ticket,
                 Err(Denied::Stopped) => return Err(ProviderError::Stopped),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::wire::{Named, Page};
+use super::wire::{Gid, Named, Page};
 use super::{AsanaClient, PAGE};
 use crate::config::Secret;
 use crate::model::{ProjectGid, Rules, Side, Timestamp};
@@ -14,7 +14,6 @@ use crate::provider::call::{Ask, Connection, encoded, garbled};
 use crate::provider::heard::words;
 use crate::provider::hooks::{CreatedHook, Hook, Hooks, RecoveredDelivery, Undelivered, hiding, impossible};
 use crate::provider::http::Method;
-use crate::provider::json::Id;
 use crate::provider::pace::Weight;
 
 /// What is sent to us: kinds of resources and what happens to them, and nothing finer. Which names the fields
@@ -45,7 +44,7 @@ pub struct AsanaHooks(AsanaClient);
 /// A hook as Asana shows it (Asana OpenAPI, `WebhookResponse`).
 #[derive(Deserialize)]
 struct Shown {
-    gid: Id,
+    gid: Gid,
     target: String,
     active: bool,
     #[serde(default)]

@@ -11,7 +11,7 @@ use crate::model::{
     Assignees, Content, Date, Facts, Field, FieldPolicy, Item, ItemKey, Native, People, Place, ProjectGid, Rules, Side,
     Status, TaskGid, Timestamp,
 };
-use crate::provider::json::{Id, LABELS_MAX, present};
+use crate::provider::json::{LABELS_MAX, present};
 use crate::text;
 
 /// `{"data": …}` around every success.
@@ -45,10 +45,16 @@ pub struct Events {
     pub has_more: bool,
 }
 
+/// An identifier (Asana OpenAPI: a text of digits). A number is none: its last digits may be lost, and it would name
+/// another task.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Gid(pub String);
+
 /// Any object by its identifier.
 #[derive(Debug, Deserialize)]
 pub struct Named {
-    pub gid: Id,
+    pub gid: Gid,
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -56,7 +62,7 @@ pub struct Named {
 /// A task as far as [`super::fields`] asks for it.
 #[derive(Debug, Deserialize)]
 pub struct Task {
-    pub gid: Id,
+    pub gid: Gid,
     #[serde(default)]
     pub resource_subtype: Option<String>,
     #[serde(default)]
@@ -323,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_may_be_missing_or_null() {
-        let bare = json!({"gid": 1201, "name": "x", "html_notes": "<body></body>", "completed": false,
+        let bare = json!({"gid": "1201", "name": "x", "html_notes": "<body></body>", "completed": false,
             "created_at": "2026-11-01T10:00:00Z", "modified_at": "2026-11-01T10:00:00Z"});
         let mut nulls = bare.clone();
         for name in ["assignee", "tags", "memberships", "custom_fields", "due_on", "permalink_url", "resource_subtype"]

@@ -56,6 +56,23 @@ fn an_edit_that_had_to_wait_does_not_leave_before_what_it_was_decided_from_is_re
 }
 
 #[test]
+fn an_edit_whose_first_try_took_long_and_did_not_get_through_is_decided_anew() {
+    let edit = Ask { method: Method::Patch, weight: Weight::Write, ..write() }.editing();
+    let clock: Arc<Mutex<Option<Arc<VirtualClock>>>> = Arc::default();
+    let slow = clock.clone();
+    let script = Script::by(move |_, _| {
+        if let Some(clock) = &*slow.lock().expect("a clock") {
+            clock.advance(Duration::from_secs(20));
+        }
+        not_sent()
+    });
+    let (caller, own) = caller(Service::Github, &script);
+    *clock.lock().expect("a clock") = Some(own);
+    assert!(matches!(caller.send(&edit), Err(ProviderError::Stale { .. })));
+    assert_eq!(script.asked().len(), 1);
+}
+
+#[test]
 fn a_read_that_succeeds_in_the_end_is_a_success() {
     let script = Script::of(vec![no_answer(), status(502, ""), not_sent(), ok(json!({}))]);
     let (caller, _) = caller(Service::Asana, &script);

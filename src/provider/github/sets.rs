@@ -28,8 +28,7 @@ impl GithubClient {
     ) -> Result<bool, ProviderError> {
         let same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
         let carried = &current.content.labels;
-        let added: Vec<&String> =
-            wanted.iter().filter(|name| !carried.iter().any(|known| same(known, name))).collect();
+        let added: Vec<&String> = wanted.iter().filter(|name| !carried.iter().any(|known| same(known, name))).collect();
         let removed: Vec<&String> =
             carried.iter().filter(|known| !wanted.iter().any(|name| same(known, name))).collect();
         let doing = || format!("change the labels of github:{issue}");
@@ -46,12 +45,7 @@ impl GithubClient {
     }
 
     /// The same for the people it is assigned to.
-    pub(super) fn reassign(
-        &self,
-        issue: &IssueRef,
-        current: &Item,
-        wanted: &Assignees,
-    ) -> Result<bool, ProviderError> {
+    pub(super) fn reassign(&self, issue: &IssueRef, current: &Item, wanted: &Assignees) -> Result<bool, ProviderError> {
         let (carried, wanted) = (self.logins(&current.content.assignees), self.logins(wanted));
         let without = |some: &[String], others: &[String]| -> Vec<String> {
             let known = |login: &&String| !others.iter().any(|other| other.eq_ignore_ascii_case(login));

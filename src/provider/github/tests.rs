@@ -407,7 +407,9 @@ fn labels_and_people_are_added_and_removed_one_by_one_before_the_rest_is_written
     let script = Script::by(move |_, request| match (request.method, path(&request.url)) {
         (_, "/repos/acme/app") => repo("acme/app", 1027),
         // Somebody was faster: that is what was wanted.
-        (Method::Delete, "/repos/acme/app/issues/7/labels/old%20one") => with(404, &[], json!({"message": "Not Found"})),
+        (Method::Delete, "/repos/acme/app/issues/7/labels/old%20one") => {
+            with(404, &[], json!({"message": "Not Found"}))
+        }
         _ => ok(shown.clone()),
     });
     let (client, _) = client(&script);
@@ -426,7 +428,8 @@ fn labels_and_people_are_added_and_removed_one_by_one_before_the_rest_is_written
     ];
     let read = "GET /repos/acme/app/issues/7";
     assert_eq!(asked(before), [&sets[..], &[read]].concat());
-    let bodies: Vec<Value> = written(&script).into_iter().map(|(_, body)| body).filter(|body| !body.is_null()).collect();
+    let bodies: Vec<Value> =
+        written(&script).into_iter().map(|(_, body)| body).filter(|body| !body.is_null()).collect();
     let [new, gone, come] = bodies.as_slice() else { panic!("{bodies:?}") };
     assert_eq!(*new, json!({"labels": ["new"]}));
     assert_eq!((gone, come), (&json!({"assignees": ["alice"]}), &json!({"assignees": ["carol"]})));
