@@ -211,7 +211,8 @@ impl Store {
     /// When the database fails.
     pub fn delivery(&self, id: i64) -> Result<Option<(Delivery, Vec<u8>)>, StoreError> {
         self.backend.read(format_args!("reading delivery {id}"), |conn| {
-            let row: Option<DeliveryRow> = on!(conn, |c| shown!().filter(deliveries::id.eq(id)).get_result(c).optional())?;
+            let row: Option<DeliveryRow> =
+                on!(conn, |c| shown!().filter(deliveries::id.eq(id)).get_result(c).optional())?;
             let Some(row) = row else { return Ok(None) };
             let body: Vec<u8> =
                 on!(conn, |c| deliveries::table.select(deliveries::body).filter(deliveries::id.eq(id)).get_result(c))?;

@@ -38,8 +38,14 @@ struct LeaseInsert<'a> {
     until: i64,
 }
 
+/// A lease that ends further ahead than this many of ours was given by a clock that was wrong: whoever held it and died
+/// would keep the route from all others for as long as that clock was ahead. Replicas' clocks, and the leases that they
+/// are configured with, must be apart by far less.
+const BELIEVED: u32 = 10;
+
 impl Store {
-    /// Takes the lease of a route, for as long as [`Store::lease`] says, if it is free, ran out at `now`, or is held by the same `holder`.
+    /// Takes the lease of a route, for as long as [`Store::lease`] says, if it is free, ran out at `now`, ends further
+    /// ahead than can be, or is held by the same `holder`.
     ///
     /// Every success gives out a higher token, so that whoever held it before (also an earlier run of the same holder)
     /// can write no more.
@@ -49,6 +55,7 @@ impl Store {
     pub fn acquire(&self, route: &RouteName, holder: &str, now: Timestamp) -> Result<Result<Lease, Held>, StoreError> {
         let holder = columns::clean(holder);
         let now_millis = columns::millis(now);
+        let beyond = columns::millis(later(now, self.lease.saturating_mul(BELIEVED)));
         let row = LeaseInsert {
             route: route.as_str(),
             holder: &holder,
@@ -63,7 +70,10 @@ impl Store {
                         leases::token.eq(leases::token + 1),
                         leases::until.eq(excluded(leases::until)),
                     ));
-                let free = leases::until.le(now_millis).or(leases::holder.eq(excluded(leases::holder)));
+                let free = leases::until
+                    .le(now_millis)
+                    .or(leases::until.gt(beyond))
+                    .or(leases::holder.eq(excluded(leases::holder)));
                 methods::FilterDsl::filter(take, free).returning(leases::token).get_result(c).optional()
             })?;
             if let Some(token) = token {
