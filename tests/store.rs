@@ -381,6 +381,20 @@ on_both! {
         take("two", at(9)).expect("it ran out");
     }
 
+    fn a_lease_given_by_a_clock_that_was_wrong_does_not_keep_the_route(database: &Database) {
+        let store = database.open();
+        let take = |holder: &str, now| store.acquire(&route("app"), holder, now).expect("the database answers");
+        let day = std::time::Duration::from_secs(86_400);
+        let first = take("one", at(0) + day).expect("it is free");
+        let second = take("two", at(0)).expect("no lease ends a day ahead");
+        assert!(second.token > first.token);
+        assert!(matches!(store.renew(&first, at(1) + day), Err(StoreError::LostLease { .. })));
+        // A clock that is a little ahead is believed.
+        store.release(&second).expect("it is ours");
+        take("three", at(0) + LEASE * 5).expect("it was released");
+        take("four", at(0)).expect_err("three holds it");
+    }
+
     fn a_lease_passes_on_when_it_ends_and_its_token_only_grows(database: &Database) {
         let store = database.open();
         let app = route("app");

@@ -1,4 +1,4 @@
-//! The layering of ARCHITECTURE.md, checked by reading the `use` lines: dependencies point one way.
+//! What the sources must keep to: the layering of ARCHITECTURE.md, where `use` lines point one way, and where breakages go.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -154,6 +154,26 @@ fn pure_modules_read_no_clock() {
             for needle in ["Timestamp::now", "SystemTime", "Instant::now", "log::"] {
                 assert!(!text.contains(needle), "{}: {needle}", path.display());
             }
+        }
+    }
+}
+
+#[test]
+fn each_deliberate_breakage_still_finds_its_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("tests/breakages.toml")).expect("the breakages");
+    let table: toml::Table = text.parse().expect("TOML");
+    let breakages = table["breakage"].as_array().expect("a list");
+    assert!(breakages.len() >= 12);
+    for breakage in breakages {
+        let word = |name: &str| breakage[name].as_str().expect("a text").to_owned();
+        let mut places = vec![(word("file"), word("find"))];
+        for also in breakage.get("also").and_then(|also| also.as_array()).into_iter().flatten() {
+            places.push((also[0].as_str().expect("a file").to_owned(), also[1].as_str().expect("a text").to_owned()));
+        }
+        for (file, find) in places {
+            let source = fs::read_to_string(root.join(&file)).unwrap_or_default();
+            assert_eq!(source.matches(&find).count(), 1, "{}: {file} holds {find:?}", word("name"));
         }
     }
 }

@@ -35,7 +35,9 @@ pub fn costs(world: &mut World) -> Result<(), String> {
         };
         for place in Side::BOTH {
             if asked[place].0 > most[place].0 || asked[place].1 > most[place].1 {
-                return Err(format!("costs: an edit on {side:?} took {asked:?} of {most:?}; and an idle poll {idle:?}"));
+                return Err(format!(
+                    "costs: an edit on {side:?} took {asked:?} of {most:?}; and an idle poll {idle:?}"
+                ));
             }
         }
         let echo = engine_counts(&poll(world, &engine)?);
@@ -71,10 +73,10 @@ pub fn newest_stands(world: &mut World) -> Result<(), String> {
 
 /// A pair that nobody waits for, whose title may cross over from a side.
 fn quiet_pair(world: &World, from: Side) -> Option<Link> {
-    let allowed = match (world.ground.config.routes[0].rules.policy.title, from) {
-        (FieldPolicy::Both, _) | (FieldPolicy::Tracker, Side::Tracker) | (FieldPolicy::Forge, Side::Forge) => true,
-        _ => false,
-    };
+    let allowed = matches!(
+        (world.ground.config.routes[0].rules.policy.title, from),
+        (FieldPolicy::Both, _) | (FieldPolicy::Tracker, Side::Tracker) | (FieldPolicy::Forge, Side::Forge)
+    );
     let store = world.ground.store();
     let waits: Vec<_> = store.parked(None).expect("parked items").into_iter().map(|due| due.item).collect();
     let open = |pair: &Link| {

@@ -110,6 +110,8 @@ struct Seen {
     /// How far behind reads are at present, in ms.
     lag: [i64; 2],
     broken: Vec<String>,
+    /// Whether any clock was set.
+    jumped: bool,
     /// What people closed or took away at some time.
     closed: BTreeSet<Named>,
     /// From when until when a replica was asked to send nothing to a side, in ms, and the life that was asked.
@@ -136,6 +138,11 @@ impl Watch {
     /// A person edited an item and wrote these words.
     pub fn edited(&self, item: Named, words: Vec<String>, now: i64) {
         self.seen().edits.entry(item).or_default().push((now, words));
+    }
+
+    /// The clock of a machine was set: what a minute is to it, nobody knows any more, and its limits are not held to.
+    pub fn clocks_jump(&self) {
+        self.seen().jumped = true;
     }
 
     /// Reads are this far behind from now on.
@@ -305,7 +312,7 @@ impl Seen {
         for (which, what, span, most) in LIMITS {
             let sum: u64 =
                 self.arrivals[which].iter().filter(|(at, _)| now - at < span).map(|(_, weight)| weight).sum();
-            if sum > most && self.broken.len() < 20 {
+            if sum > most && !self.jumped && self.broken.len() < 20 {
                 self.broken.push(format!("{what}: {sum} of {most}"));
             }
         }

@@ -247,6 +247,7 @@ impl World {
                     1 => *seconds,
                     _ => (*seconds).clamp(-APART_MAX, APART_MAX),
                 };
+                self.ground.watch.clocks_jump();
                 self.replica(*replica).skew(i64::from(seconds) * 1_000);
             }
             Act::Ring { replica, ring } => self.replica(*replica).ring(match ring {
