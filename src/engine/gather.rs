@@ -91,8 +91,8 @@ struct Gathering<'a> {
     /// What turned out to be no work item, such as a pull request that a garbled listing did not mark as one.
     no_items: BTreeSet<ItemKey>,
     more: bool,
-    /// Once an issue was seen: the name its repository has now and the one our links know, if they differ.
-    renamed: Option<Option<(RepoName, RepoName)>>,
+    /// Once an issue was seen: the id of its repository, and the name by which our links know it, if they do.
+    known_repo: Option<(i64, Option<RepoName>)>,
     plan: Plan,
     closing: Record,
     messages: Vec<String>,
@@ -126,7 +126,7 @@ impl Engine {
             untried: BTreeSet::new(),
             no_items: BTreeSet::new(),
             more: false,
-            renamed: None,
+            known_repo: None,
             plan: Plan::new(self.route.clone()),
             closing: Record::default(),
             messages: Vec::new(),
@@ -330,7 +330,7 @@ impl Gathering<'_> {
         let (ItemKey::Issue(issue), Native::Issue { repo_id, .. }) = (&mut item.key, &item.native) else {
             return Ok(());
         };
-        if self.renamed.is_none() {
+        if self.known_repo.is_none() {
             let known = self.engine.store.repo_name(&self.engine.route, *repo_id)?;
             if known.is_none()
                 && let Some(before) = self.engine.store.repo_id(&self.engine.route, &issue.repo)?
@@ -348,17 +348,18 @@ impl Gathering<'_> {
                     },
                 });
             }
-            let renamed = known.filter(|known| *known != issue.repo).map(|known| (issue.repo.clone(), known));
-            if let Some((now, known)) = &renamed {
-                self.messages.push(format!("{known} is now called {now}; its links follow"));
-                self.closing.rename = Some((*repo_id, now.clone()));
-            }
-            self.renamed = Some(renamed);
+            self.known_repo = Some((*repo_id, known));
         }
-        if let Some(Some((now, known))) = &self.renamed
-            && issue.repo == *now
+        // Asked of every item: it may be renamed in the middle of a pass.
+        if let Some((id, Some(known))) = &self.known_repo
+            && id == repo_id
+            && issue.repo != *known
         {
-            issue.repo = known.clone();
+            if self.closing.rename.is_none() {
+                self.messages.push(format!("{known} is now called {}; its links follow", issue.repo));
+            }
+            let now = std::mem::replace(&mut issue.repo, known.clone());
+            self.closing.rename = Some((*repo_id, now));
         }
         Ok(())
     }

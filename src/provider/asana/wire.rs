@@ -395,10 +395,10 @@ mod tests {
     #[test]
     fn what_is_no_task_is_refused_with_a_reason() {
         let table = [
-            ("gid", json!(null), "identifier"),
+            ("gid", json!(null), "a string"),
             ("gid", json!("12ab"), "digits only"),
             ("gid", json!("9".repeat(4_000)), "digits only"),
-            ("gid", json!(-3), "identifier"),
+            ("gid", json!(1201), "a string"),
             ("completed", json!("yes"), "boolean"),
             ("created_at", json!("yesterday"), ""),
             ("modified_at", json!(1e300), ""),
