@@ -8,6 +8,9 @@ use crate::model::{IntentId, Item, ItemKey, Side, Timestamp};
 use crate::provider::Marked;
 use crate::store::{Intent, IntentKind};
 
+/// Before anything that either service holds; no farther, for a service may refuse a date that it cannot keep.
+const BEGINNING: Timestamp = Timestamp::constant(1_199_145_600, 0);
+
 /// The services' clocks and ours may differ by this much when a listing starts at an intent's time.
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 
@@ -22,9 +25,22 @@ pub(super) struct OpenCreation {
     pub(super) found: Option<Item>,
 }
 
+/// When all there was of a side was last looked through, and an entry could not be read: a note of the route.
+const fn looked_through(side: Side) -> &'static str {
+    match side {
+        Side::Tracker => "looked_through_tracker",
+        Side::Forge => "looked_through_forge",
+    }
+}
+
 /// Looks up every open creation of the route: one listing for each side concerned, none when none is open, and a whole
-/// one before a creation is taken for never made.
-pub(super) fn open_creations(engine: &Engine) -> Result<Vec<OpenCreation>, EngineError> {
+/// one before a creation is taken for never made. While an entry of that one cannot be read, which may stay so, it is
+/// made once in each grace and not in each pass: `notes` is what the pass is to keep for that.
+pub(super) fn open_creations(
+    engine: &Engine,
+    notes: &mut Vec<(String, String)>,
+) -> Result<Vec<OpenCreation>, EngineError> {
+    let grace = engine.patience.intent_grace;
     let intents: Vec<Intent> =
         engine.store.intents(&engine.route)?.into_iter().filter(|intent| intent.kind != IntentKind::Comment).collect();
     let now = engine.clock.now();
@@ -43,16 +59,26 @@ pub(super) fn open_creations(engine: &Engine) -> Result<Vec<OpenCreation>, Engin
             };
             // What could not be read may be the very one: nothing is concluded from its absence.
             let grace_from = |listed: &Marked| if listed.whole { intent.tried_at } else { now };
-            let until = |listed: &Marked| later(grace_from(listed), engine.patience.intent_grace);
+            let until = |listed: &Marked| later(grace_from(listed), grace);
             let (mut found, mut looked_for) = (carries(&listed), until(&listed));
             if found.is_none() && looked_for <= now {
                 // The listing began at a moment of our clock, which may have been wrong by hours when it was announced:
                 // before it is made again, all there is is looked through.
-                let everything = match &everything {
-                    Some(everything) => everything,
-                    None => everything.insert(look(Timestamp::UNIX_EPOCH)?),
+                if everything.is_none() {
+                    let looked = engine.store.note(&engine.route, looked_through(side))?;
+                    let again = looked.and_then(|at| at.parse().ok()).map(|at: Timestamp| later(at, grace));
+                    // A moment further ahead than the grace was noted by a clock that was wrong.
+                    if again.is_none_or(|again| again <= now || again > later(now, grace)) {
+                        let listed = everything.insert(look(BEGINNING)?);
+                        if !listed.whole {
+                            notes.push((looked_through(side).to_owned(), now.to_string()));
+                        }
+                    }
+                }
+                (found, looked_for) = match &everything {
+                    Some(everything) => (carries(everything), until(everything)),
+                    None => (None, later(now, grace)),
                 };
-                (found, looked_for) = (carries(everything), until(everything));
             }
             open.push(OpenCreation { id: intent.id, source: intent.source.clone(), until: looked_for, found });
         }

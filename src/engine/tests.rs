@@ -44,9 +44,15 @@ pub(super) struct Shelf {
     pub(super) on_write: Option<Trouble>,
     /// Listings leave these out.
     pub(super) unlisted: BTreeSet<ItemKey>,
+    /// Whether an old entry cannot be read.
+    pub(super) odd: bool,
+    /// How often all there is was looked through for markers.
+    pub(super) looked_through: u32,
     /// Direct reads of these get no answer.
     pub(super) unanswered: BTreeSet<ItemKey>,
 }
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// One side in memory. Behaves as the services do where the engine could tell the difference.
 pub(super) struct Fake {
@@ -193,10 +199,12 @@ impl Observe for Fake {
 
     fn marked_since(&self, from: Timestamp) -> Result<Marked, ProviderError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let shelf = lock(&self.shelf);
+        let mut shelf = lock(&self.shelf);
+        let through = shelf.items.values().all(|item| item.created_at >= from + YEAR);
+        shelf.looked_through += u32::from(through);
         let listed = shelf.items.values().filter(|item| !shelf.unlisted.contains(&item.key));
         let items = listed.filter(|item| item.marker.is_some() && item.created_at >= from).cloned().collect();
-        Ok(Marked { items, whole: true })
+        Ok(Marked { items, whole: !(through && shelf.odd) })
     }
 
     fn has_comment(&self, key: &ItemKey, text: &str) -> Result<bool, ProviderError> {
@@ -611,6 +619,39 @@ fn a_creation_whose_answer_was_lost_is_found_although_our_clock_was_wrong_by_hou
         world.poll();
     }
     assert_eq!(world.forge.all().len(), 1, "it was not made again");
+    world.settles();
+}
+
+#[test]
+fn while_an_old_entry_cannot_be_read_all_there_is_is_looked_through_once_in_a_while_and_not_in_each_pass() {
+    let world = World::new(Rules::default());
+    world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        let made = shelf.items.keys().next().expect("it was made").clone();
+        shelf.unlisted.insert(made);
+        shelf.moved.clear();
+        shelf.odd = true;
+    }
+    let began = world.clock.now();
+    for _ in 0..60 {
+        world.clock.advance(Duration::from_secs(60));
+        world.poll();
+    }
+    let graces = since(began, world.clock.now()).as_secs() / world.engine.patience.intent_grace.as_secs();
+    assert_eq!(world.forge.all().len(), 1, "it may be the one that cannot be read");
+    let looked_through = u64::from(lock(&world.forge.shelf).looked_through);
+    assert!((1..=graces).contains(&looked_through), "{looked_through} times in {graces} graces and 60 passes");
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        shelf.odd = false;
+        shelf.unlisted.clear();
+    }
+    world.clock.advance(Duration::from_secs(700));
+    world.poll();
+    assert_eq!(world.forge.all().len(), 1, "it is found");
     world.settles();
 }
 

@@ -49,7 +49,7 @@ impl Gathering<'_> {
         &mut self,
         alive: &mut dyn FnMut(u64) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        for intent in crate::engine::intents::open_creations(self.engine)? {
+        for intent in crate::engine::intents::open_creations(self.engine, &mut self.closing.notes)? {
             alive(0)?;
             self.strangers.intents.insert(intent.source.clone(), (intent.id, intent.until));
             match intent.found {
