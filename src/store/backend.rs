@@ -74,6 +74,19 @@ impl Door {
         matches!(*self.backend, Backend::Sqlite { .. })
     }
 
+    /// Empties it, where it is memory that nobody else has.
+    pub(super) fn empty(&self, doing: &str) -> Result<(), StoreError> {
+        let refuse = |why: &str| StoreError::Failed { doing: doing.to_owned(), why: why.to_owned() };
+        match &*self.backend {
+            _ if Arc::strong_count(&self.backend) > 1 => Err(refuse("it is in use")),
+            Backend::Sqlite { write, read: None, .. } => {
+                let mut conn = take_within(write, None, &doing)?;
+                sqlite::empty(&mut conn).map_err(|error| Fault::from(error).tell(&doing))
+            }
+            Backend::Sqlite { .. } | Backend::Postgres(_) => Err(refuse("what is in a file or on a server stays")),
+        }
+    }
+
     fn admit(&self, doing: &dyn fmt::Display) -> Result<&Backend, StoreError> {
         if let Some(usher) = &self.usher {
             usher.admit(doing)?;

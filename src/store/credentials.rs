@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{credentials, salt};
+use super::verbatim::KeptDsl;
 use super::{Store, StoreError, columns};
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -125,9 +126,12 @@ impl Store {
             change(&mut account);
             if account != before {
                 let row = RowInsert::of(credential, side, &account, now)?;
-                on!(conn, |c| diesel::update(credentials::table.filter(credentials::credential.eq(credential)))
-                    .set(&row)
-                    .execute(c))?;
+                let _: String =
+                    on!(conn, |c| diesel::update(credentials::table.filter(credentials::credential.eq(credential)))
+                        .set(&row)
+                        .returning(credentials::credential)
+                        .kept()
+                        .get_result(c))?;
             }
             Ok(())
         })
@@ -168,8 +172,13 @@ impl Store {
 /// Locks the row until the transaction ends; answers whether there is one. It was used at `now`.
 fn lock_row(conn: &mut Conn<'_>, credential: &str, now: Timestamp) -> Result<bool, Fault> {
     let row = credentials::table.filter(credentials::credential.eq(credential));
-    let locked = on!(conn, |c| diesel::update(row).set(credentials::at.eq(columns::millis(now))).execute(c))?;
-    Ok(locked == 1)
+    let locked: Option<i64> = on!(conn, |c| diesel::update(row)
+        .set(credentials::at.eq(columns::millis(now)))
+        .returning(credentials::at)
+        .kept()
+        .get_result(c)
+        .optional())?;
+    Ok(locked.is_some())
 }
 
 /// Keeps the account of one credential in the database.

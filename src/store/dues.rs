@@ -7,14 +7,22 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::upsert::excluded;
 
+use super::among::{LONGEST, among};
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::due;
+use super::verbatim::{AtMostDsl, Condition, KeptDsl};
 use super::{Due, Lease, NewDue, Store, StoreError, columns, leases};
 use crate::model::{ItemKey, RouteName, Timestamp};
 
 /// Rows or keys in one statement.
 const CHUNK: usize = 500;
+
+/// What was rung for and not taken up. As a part of the text: an index hangs on it, see [`super::verbatim`].
+const RUNG: Condition = Condition("rung = 1");
+
+/// What was not rung for, or was taken up since.
+const NOT_RUNG: Condition = Condition("rung = 0");
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = due)]
@@ -69,7 +77,7 @@ impl Store {
                 .filter(due::parked_at.is_null())
                 .filter(due::not_before.le(columns::millis(now)))
                 .order((due::not_before, due::id))
-                .limit(i64::from(limit))
+                .at_most(limit)
                 .load(c))?;
             into_dues(rows)
         })
@@ -85,7 +93,8 @@ impl Store {
                 .select(due::not_before)
                 .filter(due::parked_at.is_null())
                 .order(due::not_before)
-                .first(c)
+                .at_most(1)
+                .get_result(c)
                 .optional())?;
             Ok(columns::moment_if("what is due next", next)?.map(|next| next.max(now)))
         })
@@ -122,11 +131,11 @@ impl Store {
             let rows: Vec<DueRow> = on!(conn, |c| due::table
                 .select(DueRow::as_select())
                 .filter(due::route.eq(route.as_str()))
-                .filter(due::rung.eq(1))
+                .filter(RUNG)
                 .filter(due::parked_at.is_null())
                 .filter(due::not_before.le(columns::millis(now)))
                 .order(due::id)
-                .limit(i64::from(limit))
+                .at_most(limit)
                 .load(c))?;
             into_dues(rows)
         })
@@ -147,11 +156,12 @@ impl Store {
             self.backend.write(format_args!("route {route}: taking up {} items", ids.len()), |conn| {
                 leases::fence(conn, lease)?;
                 let mut taken = BTreeSet::new();
-                for ids in ids.chunks(CHUNK) {
+                for ids in ids.chunks(LONGEST) {
                     let rows: Vec<i64> =
-                        on!(conn, |c| diesel::update(due::table.filter(due::id.eq_any(ids)).filter(due::rung.eq(1)))
+                        on!(conn, |c| diesel::update(due::table.filter(among(due::id, ids)).filter(RUNG))
                             .set(due::rung.eq(0))
                             .returning(due::id)
+                            .kept()
                             .get_results(c))?;
                     taken.extend(rows);
                 }
@@ -169,11 +179,11 @@ impl Store {
         let keys: Vec<String> = keys.into_iter().collect();
         self.backend.read(format_args!("route {route}: looking which of {} items are due", items.len()), |conn| {
             let mut rows: Vec<DueRow> = Vec::new();
-            for keys in keys.chunks(CHUNK) {
+            for keys in keys.chunks(LONGEST) {
                 rows.extend::<Vec<DueRow>>(on!(conn, |c| due::table
                     .select(DueRow::as_select())
                     .filter(due::route.eq(route.as_str()))
-                    .filter(due::item_key.eq_any(keys))
+                    .filter(among(due::item_key, keys))
                     .load(c))?);
             }
             rows.sort_unstable_by_key(|row| row.id);
@@ -308,17 +318,17 @@ pub(super) fn replace(
     let again: Vec<String> = dues.iter().map(|one| columns::key(&one.item)).filter(|key| keys.contains(key)).collect();
     let keys: Vec<String> = keys.into_iter().collect();
     let mut since = BTreeMap::new();
-    for again in again.chunks(CHUNK) {
+    for again in again.chunks(LONGEST) {
         let rows: Vec<(String, i64)> = on!(conn, |c| due::table
             .select((due::item_key, due::since))
             .filter(due::route.eq(route.as_str()))
-            .filter(due::item_key.eq_any(again))
+            .filter(among(due::item_key, again))
             .load(c))?;
         since.extend(rows);
     }
-    for keys in keys.chunks(CHUNK) {
+    for keys in keys.chunks(LONGEST) {
         on!(conn, |c| diesel::delete(
-            due::table.filter(due::route.eq(route.as_str())).filter(due::item_key.eq_any(keys)).filter(due::rung.eq(0))
+            due::table.filter(due::route.eq(route.as_str())).filter(among(due::item_key, keys)).filter(NOT_RUNG)
         )
         .execute(c))?;
     }

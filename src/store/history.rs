@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{chain, history};
+use super::verbatim::{AtMostDsl, KeptDsl};
 use super::{Entry, EntryFilter, NewEntry, Store, StoreError, Verified, columns};
 use crate::model::{ItemKey, LinkId, PassId, RouteName, Timestamp, hex};
 
@@ -20,7 +21,7 @@ use crate::model::{ItemKey, LinkId, PassId, RouteName, Timestamp, hex};
 const CHUNK: usize = 200;
 
 /// Entries read at a time when the chain is checked; with two bodies of 64 KiB in each that is 13 MB.
-const PAGE: i64 = 100;
+const PAGE: u32 = 100;
 
 /// Entries shown when no limit is said.
 const LIMIT: u32 = 1_000;
@@ -195,7 +196,7 @@ impl Store {
                     .filter(history::seq.gt(seq))
                     .filter(history::seq.le(entries))
                     .order(history::seq)
-                    .limit(PAGE)
+                    .at_most(PAGE)
                     .load(c))?)
             })?;
             if rows.is_empty() {
@@ -219,7 +220,8 @@ impl Store {
             Ok(on!(conn, |c| history::table
                 .select(history::seq)
                 .filter(history::seq.gt(now).or(history::seq.lt(1)))
-                .first(c)
+                .at_most(1)
+                .get_result(c)
                 .optional())?)
         })?;
         Ok(match beyond {
@@ -235,7 +237,7 @@ fn head(conn: &mut Conn<'_>) -> Result<(i64, String), Fault> {
 }
 
 /// The hash before the first entry.
-fn start() -> String {
+pub(super) fn start() -> String {
     "0".repeat(64)
 }
 
@@ -273,6 +275,7 @@ pub(super) fn append(
     let (last, mut previous): (i64, String) = on!(conn, |c| diesel::update(chain::table.filter(chain::id.eq(1)))
         .set(chain::seq.eq(chain::seq + count))
         .returning((chain::seq, chain::hash))
+        .kept()
         .get_result(c))?;
     let mut seq = last - count;
     for entries in entries.chunks(CHUNK) {
@@ -303,6 +306,10 @@ pub(super) fn append(
         }
         on!(conn, |c| diesel::insert_into(history::table).values(&rows).execute(c))?;
     }
-    on!(conn, |c| diesel::update(chain::table.filter(chain::id.eq(1))).set(chain::hash.eq(&previous)).execute(c))?;
+    let _: i64 = on!(conn, |c| diesel::update(chain::table.filter(chain::id.eq(1)))
+        .set(chain::hash.eq(&previous))
+        .returning(chain::seq)
+        .kept()
+        .get_result(c))?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::backend::on;
 use super::error::Fault;
 use super::schema::hooks;
+use super::verbatim::AtMostDsl;
 use super::{Store, StoreError, columns};
 use crate::model::{Side, Timestamp};
 
@@ -277,7 +278,8 @@ impl Store {
                 .select(Row::as_select())
                 .filter(hooks::provider.eq(side.service()))
                 .filter(hooks::remote.eq(remote))
-                .first(c)
+                .at_most(1)
+                .get_result(c)
                 .optional())?;
             row.map(Row::hook).transpose()
         })

@@ -3,9 +3,11 @@
 use diesel::prelude::*;
 use diesel::upsert::excluded;
 
+use super::among::{LONGEST, among};
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::intents;
+use super::verbatim::KeptDsl;
 use super::{Intent, IntentKind, Lease, Store, StoreError, columns, leases};
 use crate::model::{IntentId, ItemKey, Marker, RouteName, Timestamp};
 
@@ -81,6 +83,7 @@ impl Store {
                 .do_update()
                 .set((intents::tried_at.eq(excluded(intents::tried_at)), intents::marker.eq(excluded(intents::marker))))
                 .returning(intents::id)
+                .kept()
                 .get_result(c))?;
             Ok(IntentId(id))
         })
@@ -105,9 +108,9 @@ impl Store {
 /// Settles intents; one that is settled already is left at that.
 pub(super) fn close(conn: &mut Conn<'_>, route: &RouteName, ids: &[IntentId]) -> Result<(), Fault> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    for ids in ids.chunks(500) {
+    for ids in ids.chunks(LONGEST) {
         on!(conn, |c| diesel::delete(
-            intents::table.filter(intents::route.eq(route.as_str())).filter(intents::id.eq_any(ids))
+            intents::table.filter(intents::route.eq(route.as_str())).filter(among(intents::id, ids))
         )
         .execute(c))?;
     }

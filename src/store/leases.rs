@@ -7,6 +7,7 @@ use diesel::upsert::excluded;
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::leases;
+use super::verbatim::KeptDsl;
 use super::{Lease, Store, StoreError, columns};
 use crate::clock::later;
 use crate::model::{RouteName, Timestamp};
@@ -74,7 +75,7 @@ impl Store {
                     .le(now_millis)
                     .or(leases::until.gt(beyond))
                     .or(leases::holder.eq(excluded(leases::holder)));
-                methods::FilterDsl::filter(take, free).returning(leases::token).get_result(c).optional()
+                methods::FilterDsl::filter(take, free).returning(leases::token).kept().get_result(c).optional()
             })?;
             if let Some(token) = token {
                 return Ok(Ok(Lease { route: route.clone(), holder: holder.clone(), token }));
@@ -123,10 +124,13 @@ impl Store {
     pub fn renew(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         let route = &lease.route;
         self.backend.write(format_args!("route {route}: renewing the lease"), |conn| {
-            let held = on!(conn, |c| diesel::update(ours!(lease))
+            let held: Option<i64> = on!(conn, |c| diesel::update(ours!(lease))
                 .set(leases::until.eq(columns::millis(later(now, self.lease))))
-                .execute(c))?;
-            if held == 1 { Ok(()) } else { Err(lost(lease)) }
+                .returning(leases::token)
+                .kept()
+                .get_result(c)
+                .optional())?;
+            if held.is_some() { Ok(()) } else { Err(lost(lease)) }
         })
     }
 
@@ -137,7 +141,12 @@ impl Store {
     pub fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         let route = &lease.route;
         self.backend.write(format_args!("route {route}: releasing the lease"), |conn| {
-            on!(conn, |c| diesel::update(ours!(lease)).set((leases::holder.eq(""), leases::until.eq(0))).execute(c))?;
+            let _: Option<i64> = on!(conn, |c| diesel::update(ours!(lease))
+                .set((leases::holder.eq(""), leases::until.eq(0)))
+                .returning(leases::token)
+                .kept()
+                .get_result(c)
+                .optional())?;
             Ok(())
         })
     }
@@ -147,15 +156,23 @@ impl Store {
 ///
 /// An update that changes nothing locks the row on both databases; nobody can take the lease in between.
 pub(super) fn fence(conn: &mut Conn<'_>, lease: &Lease) -> Result<(), Fault> {
-    let held = on!(conn, |c| diesel::update(ours!(lease)).set(leases::until.eq(leases::until)).execute(c))?;
-    if held == 1 { Ok(()) } else { Err(lost(lease)) }
+    let held: Option<i64> = on!(conn, |c| diesel::update(ours!(lease))
+        .set(leases::until.eq(leases::until))
+        .returning(leases::token)
+        .kept()
+        .get_result(c)
+        .optional())?;
+    if held.is_some() { Ok(()) } else { Err(lost(lease)) }
 }
 
 /// Waits for a transaction that holds the route's lease, if there is one, so that two never lock rows crosswise.
 pub(super) fn queue(conn: &mut Conn<'_>, route: &RouteName) -> Result<(), Fault> {
-    on!(conn, |c| diesel::update(leases::table.filter(leases::route.eq(route.as_str())))
+    let _: Option<i64> = on!(conn, |c| diesel::update(leases::table.filter(leases::route.eq(route.as_str())))
         .set(leases::until.eq(leases::until))
-        .execute(c))?;
+        .returning(leases::token)
+        .kept()
+        .get_result(c)
+        .optional())?;
     Ok(())
 }
 

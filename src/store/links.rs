@@ -11,6 +11,7 @@ use super::among::{LONGEST, among};
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{links, tombstones};
+use super::verbatim::{AtMostDsl, Condition};
 use super::{Brief, LinkChange, NewLink, Store, StoreError, Tombstone, UNKNOWN_REPO, columns};
 use crate::model::{BySide, Fingerprint, IssueRef, ItemKey, Link, LinkId, LinkStatus, RepoName, RouteName, TaskGid};
 
@@ -20,6 +21,12 @@ pub(super) use change::{insert, remember, remove, rename, update};
 
 /// Keys or rows in one statement: far below SQLite's 32,766 parameters, even with 16 columns a row.
 const CHUNK: usize = 500;
+
+/// Links that are not retired. As a part of the text: an index hangs on it, see [`super::verbatim`].
+pub(super) const LIVE: Condition = Condition("status <> 'retired'");
+
+/// Links whose halves are kept in step.
+const ACTIVE: Condition = Condition("status = 'active'");
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = links)]
@@ -148,7 +155,8 @@ impl Store {
                 .select(links::repo)
                 .filter(links::repo_id.eq(repo_id))
                 .filter(links::route.eq(route.as_str()))
-                .first(c)
+                .at_most(1)
+                .get_result(c)
                 .optional())?;
             name.map(|name| columns::parse(format_args!("repository {repo_id}"), &name)).transpose()
         })
@@ -165,7 +173,8 @@ impl Store {
                 .filter(links::repo_key.eq(name.folded()))
                 .filter(links::route.eq(route.as_str()))
                 .filter(links::repo_id.ne(UNKNOWN_REPO))
-                .first(c)
+                .at_most(1)
+                .get_result(c)
                 .optional())?)
         })
     }
@@ -179,7 +188,7 @@ impl Store {
             let routes: Vec<String> = on!(conn, |c| links::table
                 .select(links::route)
                 .filter(links::repo_id.eq(repo_id))
-                .filter(links::status.ne(LinkStatus::Retired.as_str()))
+                .filter(LIVE)
                 .distinct()
                 .order(links::route)
                 .load(c))?;
@@ -239,10 +248,10 @@ impl Store {
         let wanted: Vec<i64> = wanted.into_iter().collect();
         self.backend.read(format_args!("reading {} links", ids.len()), |conn| {
             let mut found = Vec::with_capacity(wanted.len());
-            for ids in wanted.chunks(CHUNK) {
+            for ids in wanted.chunks(LONGEST) {
                 let rows: Vec<LinkRow> = on!(conn, |c| links::table
                     .select(LinkRow::as_select())
-                    .filter(links::id.eq_any(ids))
+                    .filter(among(links::id, ids))
                     .order(links::id)
                     .load(c))?;
                 found.extend(into_links(rows)?);
@@ -275,13 +284,13 @@ impl Store {
                     .filter(links::route.eq(route.as_str()))
                     .filter(links::id.gt(after.0))
                     .order(links::id)
-                    .limit(i64::from(limit))
+                    .at_most(limit)
                     .load(c))?,
                 None => on!(conn, |c| links::table
                     .select(LinkRow::as_select())
                     .filter(links::id.gt(after.0))
                     .order(links::id)
-                    .limit(i64::from(limit))
+                    .at_most(limit)
                     .load(c))?,
             };
             into_links(rows)
@@ -347,19 +356,19 @@ impl Store {
                 Some(route) => on!(conn, |c| links::table
                     .select(LinkRow::as_select())
                     .filter(links::waiting.is_not_null())
-                    .filter(links::status.eq(LinkStatus::Active.as_str()))
+                    .filter(ACTIVE)
                     .filter(links::route.eq(route.as_str()))
                     .filter(links::id.gt(after.0))
                     .order(links::id)
-                    .limit(i64::from(limit))
+                    .at_most(limit)
                     .load(c))?,
                 None => on!(conn, |c| links::table
                     .select(LinkRow::as_select())
                     .filter(links::waiting.is_not_null())
-                    .filter(links::status.eq(LinkStatus::Active.as_str()))
+                    .filter(ACTIVE)
                     .filter(links::id.gt(after.0))
                     .order(links::id)
-                    .limit(i64::from(limit))
+                    .at_most(limit)
                     .load(c))?,
             };
             into_links(rows)
@@ -374,20 +383,20 @@ impl Store {
         let (tasks, issues) = split(keys);
         self.backend.read(format_args!("route {route}: looking up tombstones"), |conn| {
             let mut rows: Vec<TombstoneRow> = Vec::new();
-            for tasks in tasks.chunks(CHUNK) {
+            for tasks in tasks.chunks(LONGEST) {
                 rows.extend(on!(conn, |c| tombstones::table
                     .select(TombstoneRow::as_select())
                     .filter(tombstones::route.eq(route.as_str()))
-                    .filter(tombstones::task.eq_any(tasks))
+                    .filter(among(tombstones::task, tasks))
                     .load(c))?);
             }
             for (repo, numbers) in &issues {
-                for numbers in numbers.chunks(CHUNK) {
+                for numbers in numbers.chunks(LONGEST) {
                     rows.extend(on!(conn, |c| tombstones::table
                         .select(TombstoneRow::as_select())
                         .filter(tombstones::route.eq(route.as_str()))
                         .filter(tombstones::repo_key.eq(repo))
-                        .filter(tombstones::number.eq_any(numbers))
+                        .filter(among(tombstones::number, numbers))
                         .load(c))?);
                 }
             }
@@ -455,7 +464,7 @@ pub(super) fn live_routes(conn: &mut Conn<'_>, keys: &[ItemKey]) -> Result<BTree
         let rows: Vec<(String, String)> = on!(conn, |c| links::table
             .select((links::task, links::route))
             .filter(among(links::task, tasks))
-            .filter(links::status.ne(LinkStatus::Retired.as_str()))
+            .filter(LIVE)
             .load(c))?;
         found.extend(rows.into_iter().map(|(task, route)| (format!("asana:{task}"), route)));
     }
@@ -465,7 +474,7 @@ pub(super) fn live_routes(conn: &mut Conn<'_>, keys: &[ItemKey]) -> Result<BTree
                 .select((links::number, links::route))
                 .filter(links::repo_key.eq(repo))
                 .filter(among(links::number, numbers))
-                .filter(links::status.ne(LinkStatus::Retired.as_str()))
+                .filter(LIVE)
                 .load(c))?;
             found.extend(rows.into_iter().map(|(number, route)| (format!("github:{repo}#{number}"), route)));
         }

@@ -6,6 +6,7 @@ use diesel::upsert::excluded;
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::{cursors, notes};
+use super::verbatim::KeptDsl;
 use super::{Store, StoreError, columns};
 use crate::model::{BySide, RouteName, Side, Timestamp};
 use crate::provider::Cursor;
@@ -87,12 +88,14 @@ pub(super) fn set_cursor(
         value: columns::clean(cursor),
         at: columns::millis(now),
     };
-    on!(conn, |c| diesel::insert_into(cursors::table)
+    let _: i64 = on!(conn, |c| diesel::insert_into(cursors::table)
         .values(&row)
         .on_conflict((cursors::route, cursors::side))
         .do_update()
         .set((cursors::value.eq(excluded(cursors::value)), cursors::at.eq(excluded(cursors::at))))
-        .execute(c))?;
+        .returning(cursors::at)
+        .kept()
+        .get_result(c))?;
     Ok(())
 }
 
@@ -114,11 +117,13 @@ pub(super) fn set_note(
     now: Timestamp,
 ) -> Result<(), Fault> {
     let row = NoteInsert { route: route.as_str(), name, value: columns::clean(value), at: columns::millis(now) };
-    on!(conn, |c| diesel::insert_into(notes::table)
+    let _: i64 = on!(conn, |c| diesel::insert_into(notes::table)
         .values(&row)
         .on_conflict((notes::route, notes::name))
         .do_update()
         .set((notes::value.eq(excluded(notes::value)), notes::at.eq(excluded(notes::at))))
-        .execute(c))?;
+        .returning(notes::at)
+        .kept()
+        .get_result(c))?;
     Ok(())
 }

@@ -5,8 +5,12 @@ use diesel::prelude::*;
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::notices;
+use super::verbatim::{AtMostDsl, Condition};
 use super::{Lease, NewEntry, Store, StoreError, columns, history, leases, links as pairs};
 use crate::model::{IssueRef, ItemKey, Link, RouteName, TaskGid, Timestamp};
+
+/// What was not given yet. As a part of the text: an index hangs on it, see [`super::verbatim`].
+const OPEN: Condition = Condition("state = 'open'");
 
 /// Something a linked task is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,9 +81,9 @@ impl Store {
             let rows: Vec<NoticeRow> = on!(conn, |c| notices::table
                 .select(NoticeRow::as_select())
                 .filter(notices::route.eq(route.as_str()))
-                .filter(notices::state.eq("open"))
+                .filter(OPEN)
                 .order(notices::id)
-                .limit(i64::from(limit))
+                .at_most(limit)
                 .load(c))?;
             rows.into_iter()
                 .map(|row| {
@@ -116,7 +120,7 @@ impl Store {
                 .filter(notices::issue.eq(issue.to_string()))
                 .filter(notices::at.ge(columns::millis(from)))
                 .order(notices::id.desc())
-                .limit(20)
+                .at_most(20)
                 .load(c))?)
         })
     }

@@ -54,6 +54,17 @@ impl Store {
         Ok(Self::over(sqlite::in_memory(false)?, "sqlite::memory:".to_owned()))
     }
 
+    /// Empties a database in memory that nobody else uses, for whoever needs one after another: what was prepared for the
+    /// last is there for the next. From then on nothing keeps its history from being shortened.
+    ///
+    /// # Errors
+    /// Where it is a file or a server, which are never emptied; where somebody else still uses it; and when it fails.
+    pub fn emptied(self) -> Result<Self, StoreError> {
+        let doing = "emptying a database in memory";
+        self.backend.empty(doing)?;
+        Ok(Self { intake: Arc::new(Together::new(1)), ..self })
+    }
+
     /// The same database, past somebody who is asked before every use of it.
     #[must_use]
     pub fn ushered(&self, usher: Arc<dyn Usher>) -> Self {

@@ -7,13 +7,14 @@ use diesel::prelude::*;
 use super::backend::on;
 use super::error::Fault;
 use super::schema::{history, passes};
+use super::verbatim::{AtMostDsl, KeptDsl};
 use super::{Pass, PassEnd, PassStart, Store, StoreError, columns};
 use crate::model::{PassId, RouteName, Timestamp};
 
 /// Rows removed in one transaction.
-const PRUNED_AT_ONCE: i64 = 1_000;
+const PRUNED_AT_ONCE: u32 = 1_000;
 /// Passes read at a time when they are counted through.
-const PAGE: i64 = 500;
+const PAGE: u32 = 500;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = passes)]
@@ -81,10 +82,13 @@ impl Store {
     pub fn end_pass(&self, id: PassId, end: &PassEnd, now: Timestamp) -> Result<(), StoreError> {
         self.backend.write(format_args!("ending pass {id}"), |conn| {
             let result = columns::to_json("a pass", end)?;
-            let changed = on!(conn, |c| diesel::update(passes::table.filter(passes::id.eq(id.0)))
+            let changed: Option<i64> = on!(conn, |c| diesel::update(passes::table.filter(passes::id.eq(id.0)))
                 .set((passes::ended_at.eq(columns::millis(now)), passes::result.eq(&result)))
-                .execute(c))?;
-            if changed == 1 { Ok(()) } else { Err(Fault::garbled(format_args!("pass {id}"), "it is not there")) }
+                .returning(passes::id)
+                .kept()
+                .get_result(c)
+                .optional())?;
+            if changed.is_some() { Ok(()) } else { Err(Fault::garbled(format_args!("pass {id}"), "it is not there")) }
         })
     }
 
@@ -121,7 +125,7 @@ impl Store {
                 .select((passes::id, passes::kind, passes::started_at))
                 .filter(passes::route.eq(route.as_str()))
                 .order(passes::id.desc())
-                .limit(i64::from(limit))
+                .at_most(limit)
                 .load(c))?;
             let new = rows.into_iter().take_while(|(.., started)| *started >= columns::millis(from));
             Ok(new.filter(|(_, kind, _)| kinds.contains(&kind.as_str())).map(|(id, ..)| PassId(id)).collect())
@@ -141,12 +145,12 @@ impl Store {
                     .select(passes::id)
                     .filter(passes::ended_at.lt(columns::millis(until)))
                     .filter(diesel::dsl::not(diesel::dsl::exists(history::table.filter(history::pass.eq(passes::id)))))
-                    .limit(PRUNED_AT_ONCE)
+                    .at_most(PRUNED_AT_ONCE)
                     .load(c))?;
                 Ok(on!(conn, |c| diesel::delete(passes::table.filter(passes::id.eq_any(&ids))).execute(c))?)
             })?;
             gone += u64::try_from(removed).unwrap_or(0);
-            if i64::try_from(removed).unwrap_or(0) < PRUNED_AT_ONCE {
+            if u32::try_from(removed).unwrap_or(u32::MAX) < PRUNED_AT_ONCE {
                 return Ok(gone);
             }
         }
@@ -165,7 +169,7 @@ impl Store {
                     .filter(passes::route.eq(route.as_str()))
                     .filter(passes::id.lt(before))
                     .order(passes::id.desc())
-                    .limit(PAGE)
+                    .at_most(PAGE)
                     .load(c))?;
                 let full = rows.len() == usize::try_from(PAGE).unwrap_or(0);
                 for row in rows {

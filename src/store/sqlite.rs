@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::backend::{Backend, Conn};
 use super::error::{DAMAGED, Fault, StoreError, says};
-use super::migrate;
+use super::{history, migrate};
 
 /// How long a statement waits for another process's transaction. Ours last milliseconds, so this is a hang.
 pub(super) const BUSY: Duration = Duration::from_secs(10);
@@ -340,6 +340,31 @@ pub(super) fn in_memory(reads_only: bool) -> Result<Backend, StoreError> {
         }
     }
     Ok(Backend::Sqlite { write, read: None, _copy: None })
+}
+
+/// Empties a database: as if it were new, but for its salt, for the triggers that keep its history whole, and for what is
+/// prepared for it, which stays prepared.
+pub(super) fn empty(conn: &mut SqliteConnection) -> QueryResult<()> {
+    #[derive(QueryableByName)]
+    struct Table {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    // Not the tables that are not empty when they are new; what refers to a table comes after it.
+    let filled = "SELECT name FROM sqlite_master WHERE type = 'table' \
+        AND name NOT IN ('__diesel_schema_migrations', 'chain', 'salt') ORDER BY rowid DESC";
+    conn.batch_execute(
+        "DROP TRIGGER IF EXISTS history_is_not_changed; DROP TRIGGER IF EXISTS history_is_not_shortened;",
+    )?;
+    conn.immediate_transaction(|conn| {
+        let mut all = String::new();
+        for Table { name } in sql_query(filled).load::<Table>(conn)? {
+            let _ = write!(all, "DELETE FROM \"{name}\";"); // Writing to a String cannot fail.
+        }
+        conn.batch_execute(&all)?;
+        let start = "UPDATE chain SET seq = 0, hash = ?";
+        sql_query(start).bind::<Text, _>(history::start()).execute(conn).map(|_| ())
+    })
 }
 
 /// Moves a file's schema to a version, for [`migrate::go_to`].

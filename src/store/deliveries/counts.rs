@@ -9,10 +9,11 @@ use super::{Origin, Verdict};
 use crate::model::{ItemKey, Side, Timestamp};
 use crate::store::backend::on;
 use crate::store::schema::{deliveries, touched};
+use crate::store::verbatim::AtMostDsl;
 use crate::store::{Store, StoreError, columns};
 
 /// Rows removed in one transaction when old deliveries go.
-const PRUNED_AT_ONCE: i64 = 1_000;
+const PRUNED_AT_ONCE: u32 = 1_000;
 
 /// Deliveries counted since some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -60,7 +61,8 @@ impl Store {
                 .select(deliveries::id)
                 .filter(touched::item_key.eq(columns::key(item)))
                 .filter(deliveries::received_at.ge(columns::millis(from)))
-                .first(c)
+                .at_most(1)
+                .get_result(c)
                 .optional())?;
             Ok(found.is_some())
         })
@@ -87,7 +89,8 @@ impl Store {
                 .select(deliveries::received_at)
                 .filter(deliveries::provider.eq(side.service()))
                 .order(deliveries::id.desc())
-                .first(c)
+                .at_most(1)
+                .get_result(c)
                 .optional())?;
             Ok(DeliveryCounts {
                 deliveries: counted!(),
@@ -112,12 +115,12 @@ impl Store {
                     .select(deliveries::id)
                     .filter(deliveries::received_at.lt(columns::millis(until)))
                     .order(deliveries::id)
-                    .limit(PRUNED_AT_ONCE)
+                    .at_most(PRUNED_AT_ONCE)
                     .load(c))?;
                 Ok(on!(conn, |c| diesel::delete(deliveries::table.filter(deliveries::id.eq_any(&ids))).execute(c))?)
             })?;
             gone += u64::try_from(removed).unwrap_or(0);
-            if i64::try_from(removed).unwrap_or(0) < PRUNED_AT_ONCE {
+            if u32::try_from(removed).unwrap_or(u32::MAX) < PRUNED_AT_ONCE {
                 return Ok(gone);
             }
         }

@@ -6,11 +6,12 @@ use diesel::prelude::*;
 
 use super::{Origin, Verdict};
 use crate::clock::earlier;
-use crate::model::{IssueRef, ItemKey, LinkStatus, RepoName, RouteName, Side, Timestamp};
+use crate::model::{IssueRef, ItemKey, RepoName, RouteName, Side, Timestamp};
 use crate::store::backend::{Conn, on};
 use crate::store::dues::{self, Rung};
 use crate::store::error::Fault;
 use crate::store::schema::{deliveries, hooks, links, touched};
+use crate::store::verbatim::{AtMostDsl, KeptDsl};
 use crate::store::{NewDue, NewNotice, Store, StoreError, columns, leases, links as pairs, notices};
 
 /// How often a hook's row says at most that it was heard: it is for watching over it, not for counting.
@@ -218,8 +219,9 @@ fn known_name(conn: &mut Conn<'_>, repo_id: i64) -> Result<Option<RepoName>, Fau
     let known: Option<String> = on!(conn, |c| links::table
         .select(links::repo)
         .filter(links::repo_id.eq(repo_id))
-        .filter(links::status.ne(LinkStatus::Retired.as_str()))
-        .first(c)
+        .filter(pairs::LIVE)
+        .at_most(1)
+        .get_result(c)
         .optional())?;
     known.map(|known| columns::parse(format_args!("the name of repository {repo_id}"), &known)).transpose()
 }
@@ -269,6 +271,7 @@ fn keep_one(conn: &mut Conn<'_>, (new, now): Came<'_>, places: &Places) -> Resul
         .on_conflict((deliveries::provider, deliveries::key))
         .do_nothing()
         .returning(deliveries::id)
+        .kept()
         .get_result(c)
         .optional())?;
     if let Some(id) = made {
@@ -278,6 +281,7 @@ fn keep_one(conn: &mut Conn<'_>, (new, now): Came<'_>, places: &Places) -> Resul
     let (id, verdict): (i64, String) = on!(conn, |c| diesel::update(kept)
         .set(deliveries::repeats.eq(deliveries::repeats + 1))
         .returning((deliveries::id, deliveries::verdict))
+        .kept()
         .get_result(c))?;
     let verdict = columns::one_of(format_args!("delivery {id}"), Verdict::ALL, Verdict::as_str, &verdict)?;
     Ok(TakenIn { id, again: true, verdict, routes: Vec::new() })
@@ -290,11 +294,14 @@ fn hear(conn: &mut Conn<'_>, came: &[Came<'_>]) -> Result<(), Fault> {
     let heard: BTreeMap<i64, Timestamp> = sent.filter_map(|(new, now)| Some((new.hook?, *now))).collect();
     for (hook, now) in heard {
         let stale = columns::millis(earlier(now, HEARD_EVERY));
-        on!(conn, |c| diesel::update(
+        let _: Option<i64> = on!(conn, |c| diesel::update(
             hooks::table.filter(hooks::id.eq(hook)).filter(hooks::heard_at.is_null().or(hooks::heard_at.lt(stale)))
         )
         .set(hooks::heard_at.eq(columns::millis(now)))
-        .execute(c))?;
+        .returning(hooks::id)
+        .kept()
+        .get_result(c)
+        .optional())?;
     }
     Ok(())
 }

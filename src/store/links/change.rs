@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
-use super::CHUNK;
+use super::{CHUNK, LIVE};
 use crate::model::{BySide, ItemKey, LinkId, LinkStatus, ProjectGid, RepoName, RouteName, Timestamp};
+use crate::store::among::among;
 use crate::store::backend::{Conn, on};
 use crate::store::error::Fault;
 use crate::store::schema::{due, intents, links, tombstones};
+use crate::store::verbatim::{AtMostDsl, KeptDsl};
 use crate::store::{LinkChange, NewLink, StoreError, UNKNOWN_REPO, columns};
 
 #[derive(Insertable)]
@@ -47,8 +49,8 @@ pub(in crate::store) fn insert(
         // Neither database promises the order of what a batch returns, so the ids are asked for by task.
         let made: Vec<(String, i64)> = on!(conn, |c| links::table
             .select((links::task, links::id))
-            .filter(links::task.eq_any(&tasks))
-            .filter(links::status.ne(LinkStatus::Retired.as_str()))
+            .filter(among(links::task, &tasks))
+            .filter(LIVE)
             .load(c))?;
         let made: BTreeMap<String, i64> = made.into_iter().collect();
         for task in &tasks {
@@ -112,7 +114,7 @@ fn lift(conn: &mut Conn<'_>, route: &RouteName, rows: &[LinkInsert<'_>]) -> Resu
     let standing: Vec<(i64, String, String, i64)> = on!(conn, |c| tombstones::table
         .select((tombstones::id, tombstones::task, tombstones::repo_key, tombstones::number))
         .filter(tombstones::route.eq(route.as_str()))
-        .filter(tombstones::task.eq_any(&tasks))
+        .filter(among(tombstones::task, &tasks))
         .load(c))?;
     let again: Vec<i64> = standing
         .into_iter()
@@ -168,11 +170,10 @@ pub(in crate::store) fn update(
         number: issue.as_ref().map(columns::number).transpose()?,
         updated_at: columns::millis(now),
     };
-    let changed =
-        on!(conn, |c| diesel::update(links::table.filter(links::id.eq(id.0)).filter(links::route.eq(route.as_str())))
-            .set(&row)
-            .execute(c))?;
-    if changed == 1 { Ok(()) } else { Err(missing(route, id)) }
+    let one = links::table.filter(links::id.eq(id.0)).filter(links::route.eq(route.as_str()));
+    let changed: Option<i64> =
+        on!(conn, |c| diesel::update(one).set(&row).returning(links::id).kept().get_result(c).optional())?;
+    if changed.is_some() { Ok(()) } else { Err(missing(route, id)) }
 }
 
 /// Gives everything of a repository on a route its new name: links, those among them that know it by name alone, pairs
@@ -189,7 +190,8 @@ pub(in crate::store) fn rename(
         .select(links::repo_key)
         .filter(links::repo_id.eq(repo_id))
         .filter(links::route.eq(route.as_str()))
-        .first(c)
+        .at_most(1)
+        .get_result(c)
         .optional())?;
     let Some(before) = before.filter(|before| *before != name.folded()) else { return Ok(()) };
     let by_name = links::repo_id.eq(UNKNOWN_REPO).and(links::repo_key.eq(&before));
