@@ -85,7 +85,7 @@ impl fmt::Display for Status {
 pub struct Assignees {
     /// Names from the people map, the first first, none twice.
     pub known: Vec<String>,
-    /// Accounts of this side that no person is mapped to; they are kept as they are.
+    /// Accounts of this side that no person is mapped to; they are kept as they are. In a base: those of the tracker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }
@@ -243,7 +243,7 @@ pub struct Facts {
 pub enum Native {
     /// A task.
     Task {
-        /// Tag name to tag gid, for the tags the task carries.
+        /// Tag gid to tag name, for the tags the task carries; several may have one name.
         tags: BTreeMap<String, String>,
     },
     /// An issue.

@@ -144,7 +144,7 @@ const REQUESTS_MAX: usize = 24;
 
 fn item(key: &ItemKey) -> Item {
     let native = match key {
-        ItemKey::Task(_) => Native::Task { tags: [("old".to_owned(), "5".to_owned())].into() },
+        ItemKey::Task(_) => Native::Task { tags: [("5".to_owned(), "old".to_owned())].into() },
         ItemKey::Issue(_) => Native::Issue { repo_id: 1, id: 1, node_id: String::new() },
     };
     Item {

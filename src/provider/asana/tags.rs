@@ -75,10 +75,10 @@ impl AsanaClient {
             );
             self.caller.send(&ask.about_item().weighing(Weight::Write).editing())
         };
-        for name in wanted.iter().filter(|name| !carried.keys().any(|known| same(known, name))) {
+        for name in wanted.iter().filter(|name| !carried.values().any(|known| same(known, name))) {
             send("addTag", self.tag(name)?)?;
         }
-        for (_, tag) in carried.iter().filter(|(known, _)| !wanted.iter().any(|name| same(known, name))) {
+        for (tag, _) in carried.iter().filter(|(_, known)| !wanted.iter().any(|name| same(known, name))) {
             send("removeTag", tag.clone())?;
         }
         Ok(moved)

@@ -383,6 +383,21 @@ fn tags_are_added_and_removed_before_the_rest_is_written() {
 }
 
 #[test]
+fn a_label_that_two_tags_of_one_name_carry_is_taken_away_whole() {
+    // Asana lets two tags have one name, and two people who add it at once make two.
+    let mut tagged = task(7);
+    tagged["tags"] = json!([{"gid": "1", "name": "bug"}, {"gid": "2", "name": "bug"}]);
+    let script = Script::by(move |_, _| ok(json!({"data": tagged.clone()})));
+    let (client, _) = client(&script, &tagging());
+    let Ok(Found::Here(current)) = item(&client) else { panic!("no task") };
+    assert_eq!(current.content.labels, BTreeSet::from(["bug".to_owned()]));
+    client.update(&current, &Change { labels: Some(BTreeSet::new()), ..Change::default() }).expect("an update");
+    assert_eq!(script.asked().iter().filter(|line| line.ends_with("/removeTag")).count(), 2);
+    let removed: Vec<Value> = script.bodies().iter().filter_map(|body| body.pointer("/data/tag").cloned()).collect();
+    assert_eq!(removed, ["1", "2"]);
+}
+
+#[test]
 fn a_lost_answer_to_a_write_says_that_it_may_be_done() {
     let script = Script::by(|_, _| Err(TransportError::NoAnswer("cut".into())));
     let (client, _) = client(&script, &Rules::default());

@@ -175,14 +175,14 @@ impl Task {
         let fields = self.custom_fields.unwrap_or_default().into_iter();
         let tags: BTreeMap<String, String> = tags
             .into_iter()
-            .filter_map(|tag| tag.name.filter(|name| !name.is_empty()).map(|name| (name, tag.gid.0)))
+            .filter_map(|tag| tag.name.filter(|name| !name.is_empty()).map(|name| (tag.gid.0, name)))
             .collect();
         let content = Content {
             title: text::canonical_title(&self.name),
             body: split.body,
             status: if self.completed { Status::Done } else { Status::Open },
             assignees: assignees(self.assignee.flatten().as_ref(), people),
-            labels: tags.keys().cloned().collect::<BTreeSet<_>>(),
+            labels: tags.values().cloned().collect::<BTreeSet<_>>(),
             due: self.due_on.flatten(),
         };
         Ok(Read::Item(Box::new(Item {
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(item.facts.section.as_deref(), Some("Doing"));
         assert_eq!(item.facts.fields, BTreeMap::from([("Team".to_owned(), "Web".to_owned())]));
         assert_eq!(item.place, Place::Here);
-        assert_eq!(item.native, Native::Task { tags: BTreeMap::from([("bug".to_owned(), "9".to_owned())]) });
+        assert_eq!(item.native, Native::Task { tags: BTreeMap::from([("9".to_owned(), "bug".to_owned())]) });
     }
 
     #[test]
