@@ -521,7 +521,9 @@ impl Story {
             "assign" => match self.key(&w[1]).side() {
                 Side::Tracker => {
                     let person = self.people.iter().find(|person| w.get(2) == Some(&person.name));
-                    let gid = person.and_then(|person| person.account.tracker.clone());
+                    // A name that is nobody's of the people is somebody whom the configuration does not know.
+                    let stranger = || w.get(2).map(|_| asana.person());
+                    let gid = person.and_then(|person| person.account.tracker.clone()).or_else(stranger);
                     asana.assign(&self.task(&w[1]), gid.as_deref());
                 }
                 Side::Forge => {

@@ -145,11 +145,13 @@ const fn view_status(side: Side, status: Status) -> Status {
     }
 }
 
-/// The tracker shows one person, the first it has an account for; the forge all that it has accounts for.
+/// The tracker shows one person, the first it has an account for, unless somebody unknown has the place; the forge all
+/// that it has accounts for.
 fn view_assignees(side: Side, rich: &Assignees, people: &People) -> Assignees {
     let mut known = rich.known.iter().filter(|name| people.account(side, name).is_some());
     Assignees {
         known: match side {
+            Side::Tracker if !rich.unknown.is_empty() => Vec::new(),
             Side::Tracker => known.next().cloned().into_iter().collect(),
             Side::Forge => known.cloned().collect(),
         },
@@ -289,6 +291,14 @@ mod tests {
             ["ann", "bob"]
         );
         assert_eq!(put_known(Side::Forge, &assigned(&["ann"], &[]), &assigned(&[], &[])), [""; 0]);
+    }
+
+    #[test]
+    fn whom_a_stranger_hid_on_the_task_was_not_taken_away_when_the_stranger_goes() {
+        let base = assigned(&["ann"], &["99"]);
+        assert!(shows(Side::Tracker, Field::Assignees, &base, &assigned(&[], &[]), &people()), "ann comes back");
+        assert_eq!(put_known(Side::Tracker, &base, &assigned(&["bob"], &[])), ["bob", "ann"]);
+        assert_eq!(put_known(Side::Tracker, &base, &assigned(&["ann"], &[])), ["ann"]);
     }
 
     #[test]

@@ -51,6 +51,19 @@ pub fn merge(base: Option<&Content>, said: BySide<Said<'_>>, rules: &Rules, now:
             None => meet_field(field, said, rules, now, &mut outcome),
         }
     }
+    // The base remembers who stands in the one place of a task: once they are gone, whom they hid was not taken away.
+    outcome.merged.assignees.unknown = match (said.tracker.content, base) {
+        (Some(seen), _) if rules.policy.of(Field::Assignees) != FieldPolicy::Off => seen.assignees.unknown.clone(),
+        (_, Some(base)) => base.assignees.unknown.clone(),
+        (_, None) => Vec::new(),
+    };
+    if base.is_some_and(|base| base.assignees.unknown != outcome.merged.assignees.unknown) {
+        let why = match outcome.merged.assignees.unknown.is_empty() {
+            true => "who is not listed has the task no more",
+            false => "somebody who is not listed has the task",
+        };
+        outcome.why.entry(Field::Assignees).or_insert_with(|| why.to_owned());
+    }
     outcome
 }
 
