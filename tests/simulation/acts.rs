@@ -48,6 +48,11 @@ pub enum Act {
         pick: u32,
         day: u8,
     },
+    Assignee {
+        side: Side,
+        pick: u32,
+        who: u8,
+    },
     /// The same field of both halves of a pair, moments apart.
     Both {
         pick: u32,
@@ -247,8 +252,11 @@ fn act(chance: &mut fastrand::Rng) -> Act {
         22..34 => Act::Line { side, pick, line },
         34..42 => Act::Status { side, pick },
         42..45 => Act::Label { side, pick, label: chance.u8(..3) },
-        45 => Act::Due { pick, day: chance.u8(1..28) },
-        46..52 => Act::Both { pick, field: chance.u8(..4), line, apart: chance.u16(..1_500) },
+        45 => match chance.u8(1..28) {
+            day @ 1..10 => Act::Due { pick, day },
+            who => Act::Assignee { side, pick, who },
+        },
+        46..52 => Act::Both { pick, field: chance.u8(..5), line, apart: chance.u16(..1_500) },
         52..55 => Act::Delete { side, pick },
         55..57 => Act::Restore,
         57 => Act::Leave { pick },

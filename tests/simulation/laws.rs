@@ -12,7 +12,7 @@ use evenkeel::workshop::Workshop;
 
 use super::epilogue;
 use super::life::WorldClock;
-use super::people::words;
+use super::people::{People, words};
 use super::replica::lock;
 use super::wire::Named;
 use super::world::World;
@@ -20,7 +20,7 @@ use super::world::World;
 /// Judges a world in which no process is left; the first law that is broken, and how.
 pub fn judge(world: &mut World) -> Option<String> {
     type Law = fn(&mut World) -> Result<(), String>;
-    let laws: [Law; 15] = [
+    let laws: [Law; 16] = [
         no_panic,
         settles,
         idles,
@@ -29,6 +29,7 @@ pub fn judge(world: &mut World) -> Option<String> {
         agreement,
         kept_words,
         kept_labels,
+        kept_assignees,
         closed_by_somebody,
         deliveries,
         history,
@@ -153,6 +154,35 @@ fn kept_labels(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
+/// Whom a person gave an item to, and nobody took it from, has it: by the issue, which can be several people's. Who is
+/// unknown stays where they were put.
+fn kept_assignees(world: &mut World) -> Result<(), String> {
+    let rules = &world.ground.config.routes[0].rules;
+    let people = &world.people;
+    for pair in pairs(world).into_iter().filter(|pair| there(people, pair)) {
+        for (item, who) in people.assigned.iter().filter(|(item, _)| pair.contains(item)) {
+            let known = rules.people.by_name(&people.crew[*who].forge).is_some();
+            let (halves, has) = match known {
+                true => (&pair[..], &pair[1]),
+                false => (std::slice::from_ref(item), item),
+            };
+            let taken = halves.iter().any(|half| people.unassigned.contains(&(half.clone(), *who)));
+            if !taken && !people.assignees(has).contains(who) {
+                return Err(format!("assignees: {who} whom somebody gave {item:?} has not {has:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether both halves of a pair are where they belong.
+fn there(people: &People, pair: &[Named; 2]) -> bool {
+    let tasks = people.tasks().into_iter().map(|task| Named::Task(task.gid));
+    let issues = people.issues().into_iter().map(|issue| Named::Issue(issue.number));
+    let all: BTreeSet<Named> = tasks.chain(issues).collect();
+    pair.iter().all(|half| all.contains(half))
+}
+
 /// Nothing is closed of which nobody closed or took away a half. After a lost database a task that was completed because
 /// its issue was deleted may get another, closed as well: nobody can know the first any more.
 fn closed_by_somebody(world: &mut World) -> Result<(), String> {
@@ -201,14 +231,24 @@ pub fn agreement(world: &mut World) -> Result<(), String> {
         let (Some(task), Some(issue)) = (tasks.get(link.task.as_str()), issues.get(&link.issue.number)) else {
             continue;
         };
-        let (mut here, mut there) = (task.tags.clone(), issue.labels.clone());
-        here.sort();
-        there.sort();
+        // Two who make a tag at the same moment make two of one name.
+        let [here, there] = [&task.tags, &issue.labels].map(|names| names.iter().collect::<BTreeSet<_>>());
+        // A task has one of those who have the issue; beside a stranger nobody can tell who was taken away.
+        let [one, several] =
+            [Named::Task(task.gid.clone()), Named::Issue(issue.number)].map(|item| world.people.assignees(&item));
+        let stranger = world.people.crew.len() - 1;
+        let strangers = one.contains(&stranger) || several.contains(&stranger);
         for (field, differs) in [
             ("title", policy.title != FieldPolicy::Off && task.name != issue.title),
             ("body", policy.body != FieldPolicy::Off && words(&task.html_notes) != words(&issue.body)),
             ("status", policy.status != FieldPolicy::Off && task.completed != issue.closed),
             ("labels", policy.labels != FieldPolicy::Off && here != there),
+            (
+                "assignees",
+                policy.assignees == FieldPolicy::Both
+                    && !strangers
+                    && (one.is_empty() != several.is_empty() || !one.is_subset(&several)),
+            ),
         ] {
             if differs {
                 return Err(format!(

@@ -15,6 +15,7 @@ mod laws;
 mod life;
 mod people;
 mod replica;
+mod shelf;
 #[allow(dead_code, reason = "what fails in the tests is shortened by the command")]
 pub mod shrink;
 mod turns;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel::model::{BySide, IssueNumber, Link, ProjectGid, RepoName, Side, TaskGid};
-use evenkeel::sandbox::{IssueSeed, IssueView, Project, Reason, Repository, Sandbox, TaskSeed, TaskView};
+use evenkeel::sandbox::{IssueSeed, IssueView, Permission, Project, Reason, Repository, Sandbox, TaskSeed, TaskView};
 
 use super::turns::Turns;
 use super::wire::{Named, Watch};
@@ -30,6 +30,12 @@ pub struct People {
     pub labels: BTreeSet<(Named, String)>,
     /// Labels that a person took from an item.
     pub unlabelled: BTreeSet<(Named, String)>,
+    /// Whom work is given to, with the account on each side; the last one is not in the configuration.
+    pub crew: Vec<BySide<String>>,
+    /// Whom a person gave an item to, by place in the crew.
+    pub assigned: BTreeSet<(Named, usize)>,
+    /// From whom a person took an item.
+    pub unassigned: BTreeSet<(Named, usize)>,
     /// Items that a person closed at some time, or took away.
     pub closed: BTreeSet<Named>,
     trash: Vec<TaskGid>,
@@ -59,6 +65,11 @@ impl People {
         let task = sandbox.asana().task(&other.gid, TaskSeed::named("ours alone"));
         let issue = sandbox.github().issue(&other_repo.name, IssueSeed::new("ours alone", "Nobody links this."));
         let pull = sandbox.github().pull_request(&repo.name, "ours alone", "A change.");
+        let hired = |name: &str| {
+            sandbox.github().permit(&repo.name, name, Permission::Write);
+            BySide { tracker: sandbox.asana().user(name, &format!("{name}@example.com")), forge: name.to_owned() }
+        };
+        let crew = ["ann", "bob", "cem", "visitor"].map(hired).to_vec();
         Self {
             sandbox: sandbox.clone(),
             turns: turns.clone(),
@@ -72,6 +83,9 @@ impl People {
             written: 0,
             labels: BTreeSet::new(),
             unlabelled: BTreeSet::new(),
+            crew,
+            assigned: BTreeSet::new(),
+            unassigned: BTreeSet::new(),
             closed: BTreeSet::new(),
             trash: Vec::new(),
             left: Vec::new(),
@@ -231,6 +245,41 @@ impl People {
         }
     }
 
+    /// Gives an item to somebody of the crew, or takes it from who has it; a task has one at most.
+    pub fn turn_assignee(&mut self, item: &Named, who: u8) {
+        let who = usize::from(who) % self.crew.len();
+        let had = self.assignees(item);
+        let mut has = had.clone();
+        match item {
+            _ if has.remove(&who) => {}
+            Named::Task(_) => has = BTreeSet::from([who]),
+            Named::Issue(_) => _ = has.insert(who),
+        }
+        self.unassigned.extend(had.difference(&has).map(|who| (item.clone(), *who)));
+        self.assigned.extend(has.difference(&had).map(|who| (item.clone(), *who)));
+        match item {
+            Named::Task(gid) => {
+                let user = has.first().map(|who| self.crew[*who].tracker.as_str());
+                self.sandbox.asana().assign(gid, user);
+            }
+            Named::Issue(number) => {
+                let logins: Vec<&str> = has.iter().map(|who| self.crew[*who].forge.as_str()).collect();
+                self.sandbox.github().assign(&self.name, *number, &logins);
+            }
+        }
+    }
+
+    /// Who of the crew has an item.
+    pub fn assignees(&self, item: &Named) -> BTreeSet<usize> {
+        let world = self.sandbox.world();
+        let side = if matches!(item, Named::Task(_)) { Side::Tracker } else { Side::Forge };
+        let accounts: Vec<String> = match item {
+            Named::Task(gid) => world.task(gid).and_then(|task| task.assignee).into_iter().collect(),
+            Named::Issue(number) => world.issue(&self.name, *number).map_or_else(Vec::new, |issue| issue.assignees),
+        };
+        (0..self.crew.len()).filter(|who| accounts.contains(&self.crew[*who][side])).collect()
+    }
+
     pub fn set_due(&mut self, pick: u32, day: u8) {
         if let Some(Named::Task(gid)) = self.pick(Side::Tracker, pick) {
             let day = format!("2027-01-{day:02}").parse().expect("a day");
@@ -247,6 +296,7 @@ impl People {
                 1 => self.edit_line(&item, line),
                 // Another label on each: sets commute.
                 3 => self.turn_label(&item, label % 3),
+                4 => self.turn_assignee(&item, label),
                 _ => self.turn_status(&item),
             }
             if apart > 0 {

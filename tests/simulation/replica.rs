@@ -169,6 +169,11 @@ impl Replica {
         }
     }
 
+    /// Forgets the last process, once no actor is left.
+    pub fn clear(&self) {
+        *lock(&self.present) = None;
+    }
+
     fn process(&self) -> Option<Arc<Process>> {
         lock(&self.present).clone().filter(|process| !process.life.over())
     }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use evenkeel::clock::since;
 use evenkeel::config::{Config, SourceFile};
 use evenkeel::engine::PassOptions;
-use evenkeel::model::{BySide, Creation, FieldPolicy, LinkId, OnConflict, Side, Timestamp};
+use evenkeel::model::{BySide, Creation, FieldPolicy, ItemKey, LinkId, OnConflict, Person, Side, Timestamp};
 use evenkeel::provider::http::{Method, Request, Response, Transport, TransportError};
 use evenkeel::sandbox::{Deliveries, Fault, Limit, Mishap, Permission, Sandbox, When};
-use evenkeel::store::{EntryFilter, Store};
+use evenkeel::store::EntryFilter;
 use evenkeel::trigger::Ring;
 use zeroize::Zeroizing;
 
@@ -24,6 +24,7 @@ use super::laws;
 use super::life::WorldClock;
 use super::people::People;
 use super::replica::{Ground, Replica, lock};
+use super::shelf;
 use super::turns::{Over, Turns};
 use super::wire::{Named, Watch};
 
@@ -52,6 +53,7 @@ pub struct World {
     pub people: People,
     pub replicas: Vec<Arc<Replica>>,
     threads: Vec<JoinHandle<()>>,
+    door: Arc<Door>,
     /// What the histories of lost databases said.
     pub remembered: String,
     pub counts: BTreeMap<&'static str, u64>,
@@ -119,7 +121,7 @@ impl World {
             turns: turns.clone(),
             sandbox: sandbox.clone(),
             config,
-            store: Mutex::new(Store::in_memory().expect("a database in memory")),
+            store: Mutex::new(shelf::take()),
             watch,
             seed,
             postmen: Mutex::default(),
@@ -133,6 +135,7 @@ impl World {
             people,
             replicas: Vec::new(),
             threads: Vec::new(),
+            door,
             remembered: String::new(),
             counts: BTreeMap::new(),
             blurred: false,
@@ -144,7 +147,7 @@ impl World {
             world.replicas.push(replica);
             world.threads.extend(threads);
         }
-        lock(&door.replicas).clone_from(&world.replicas);
+        lock(&world.door.replicas).clone_from(&world.replicas);
         if webhooks {
             for _ in 0..POSTMEN {
                 let (postman, thread) = postman(&turns, &sandbox);
@@ -191,6 +194,9 @@ impl World {
             Act::Line { side, pick, line } => self.to(*side, *pick, |people, item| people.edit_line(item, *line)),
             Act::Status { side, pick } => self.to(*side, *pick, People::turn_status),
             Act::Label { side, pick, label } => self.to(*side, *pick, |people, item| people.turn_label(item, *label)),
+            Act::Assignee { side, pick, who } => {
+                self.to(*side, *pick, |people, item| people.turn_assignee(item, *who));
+            }
             Act::Comment { side, pick } => self.to(*side, *pick, People::comment),
             Act::Delete { side, pick } => self.to(*side, *pick, People::delete),
             Act::Due { pick, day } => self.people.set_due(*pick, *day),
@@ -303,7 +309,8 @@ impl World {
         self.ground.restarts.store(false, Ordering::Relaxed);
         self.stop_all();
         self.remember();
-        *lock(&self.ground.store) = Store::in_memory().expect("a database in memory");
+        let lost = std::mem::replace(&mut *lock(&self.ground.store), shelf::take());
+        shelf::put_back(lost);
         self.count("databases lost");
         self.ground.restarts.store(true, Ordering::Relaxed);
         self.replicas.iter().for_each(|replica| replica.start_again());
@@ -396,6 +403,12 @@ impl World {
                 }
                 // One half is gone and the other was edited since: closing that one is one of the ways out.
                 self.people.close_what_is_left(&pair);
+            } else if due.reason.contains("a copied text") {
+                // Out of the trash, after a database was lost and its partner got another: away with it again.
+                match &due.item {
+                    ItemKey::Task(gid) => self.people.delete(&Named::Task(gid.clone())),
+                    ItemKey::Issue(issue) => self.people.delete(&Named::Issue(issue.number)),
+                }
             }
             store.unpark(due.id, self.ground.turns.now()).expect("unparked");
         }
@@ -413,6 +426,10 @@ impl World {
             // A panic was noted where it happened.
             let _ = thread.join();
         }
+        // What holds one another would stay in memory: the services the door, and it the processes behind it.
+        lock(&self.door.replicas).clear();
+        self.replicas.iter().for_each(|replica| replica.clear());
+        shelf::put_back(self.ground.store());
     }
 }
 
@@ -468,6 +485,16 @@ fn config(people: &People, chance: &mut fastrand::Rng, webhooks: bool) -> Config
         rules.filter[side].include_done = chance.bool();
     }
     rules.comment_on_link = chance.bool();
+    if chance.u8(..3) > 0 {
+        rules.policy.assignees = FieldPolicy::Both;
+        let person = |accounts: &BySide<String>| Person {
+            name: accounts.forge.clone(),
+            account: accounts.clone().map(Some),
+            mention: false,
+        };
+        let known = people.crew.iter().take(people.crew.len() - 1);
+        rules.people = evenkeel::model::People::new(known.map(person).collect());
+    }
     // What brakes do is told elsewhere; here they would only keep worlds apart.
     rules.brakes.updates_max = 1_000;
     rules.brakes.retirements_max = 1_000;
