@@ -104,8 +104,10 @@ impl Post {
         let heard = self.held || rings.contains(&Ring::Heard);
         let now = self.works.clock.now();
         let forced = rings.contains(&Ring::Forced);
-        if let Some((until, _)) = self.pause
+        // A pause that ends further ahead than it is long was taken by a clock that was set back since.
+        if let Some((until, pause)) = self.pause
             && now < until
+            && since(now, until) <= pause
             && !forced
         {
             log::debug!("route {}: waiting for the database until {until:.0}", self.route.name);

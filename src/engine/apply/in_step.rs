@@ -147,6 +147,11 @@ impl Hands<'_, '_> {
         anew.cause.clone_from(&repair.cause);
         for side in Side::BOTH {
             let Some(write) = &fresh[side] else { continue };
+            if since(began, self.engine.clock.now()) > READS_MAX {
+                // The write before took long. What it wrote is seen now as an edit that both sides agree on.
+                self.look_at_both(pair)?;
+                return Ok(self.decide_anew(pair)?.map(Box::new));
+            }
             let item = self.write(&anew, pair, write)?;
             // Somebody's edit of another field may have come between the re-read and the write. Taken for seen it
             // would never be looked at again.
