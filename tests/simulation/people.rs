@@ -55,6 +55,11 @@ pub fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// That somebody of the crew was given an item, as a word.
+pub fn gift(item: &Named, who: usize) -> String {
+    format!("{item:?} to {who}")
+}
+
 impl People {
     /// Furnishes a world: a project and a repository, others next door, and a few items on both sides.
     pub fn settle(sandbox: &Sandbox, turns: &Turns, watch: &Watch) -> Self {
@@ -257,6 +262,7 @@ impl People {
         }
         self.unassigned.extend(had.difference(&has).map(|who| (item.clone(), *who)));
         self.assigned.extend(has.difference(&had).map(|who| (item.clone(), *who)));
+        self.note(item, has.iter().map(|who| gift(item, *who)).collect());
         match item {
             Named::Task(gid) => {
                 let user = has.first().map(|who| self.crew[*who].tracker.as_str());

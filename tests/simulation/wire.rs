@@ -47,8 +47,7 @@ impl Transport for Wire {
         }
         let answer = self.services.send(request, deadline);
         // A slow service has done it at the end of its wait.
-        let life = (Arc::as_ptr(&self.life) as usize, self.life.thawed_at());
-        self.watch.done(self.replica, request, &answer, self.now(), life);
+        self.watch.done(self, request, &answer);
         if request.method.writes() {
             self.note_what_was_made(request);
             self.ground.written();
@@ -101,9 +100,9 @@ pub struct Watch(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
-    /// When a replica last read an item, until it wrote to it.
-    read: BTreeMap<(usize, Named), i64>,
-    /// When people edited an item, and the words that they wrote.
+    /// When a process last read an item, until it wrote to it.
+    read: BTreeMap<(String, Named), i64>,
+    /// When people edited an item, and the words that they wrote, or to whom they gave it.
     edits: BTreeMap<Named, Vec<(i64, Vec<String>)>>,
     /// Words of edits that fell between a read and the write that followed: nobody can see those.
     unseeable: BTreeSet<String>,
@@ -239,20 +238,21 @@ impl Watch {
         made.iter().filter(|(_, items)| items.len() > 1).map(|(title, items)| (title.clone(), items.clone())).collect()
     }
 
-    fn done(&self, replica: usize, request: &Request, answer: &Exchange, now: i64, (life, thawed_at): (usize, i64)) {
+    fn done(&self, wire: &Wire, request: &Request, answer: &Exchange) {
+        let now = wire.now();
         let mut seen = self.seen();
         match (request.method, answer) {
             (_, Err(TransportError::NotSent(_))) => {}
             (Method::Get, Ok(answer)) if answer.status == 200 => {
                 if let Some(item) = item(request) {
                     let read = now - seen.lag[index(side(request))];
-                    seen.read.insert((replica, item), read);
+                    seen.read.insert((wire.holder.clone(), item), read);
                 }
             }
             // What we just made is known without a read.
             (Method::Post, Ok(answer)) if answer.status == 201 => {
                 if let Some(item) = made(request, answer) {
-                    seen.read.insert((replica, item), now);
+                    seen.read.insert((wire.holder.clone(), item), now);
                 }
             }
             // What is under way already still arrives.
@@ -260,12 +260,13 @@ impl Watch {
                 let told = answer.header("retry-after").and_then(|told| told.parse::<i64>().ok());
                 if let Some(told) = told {
                     let quiet = now + 500..now + told * 1_000 - 1_000;
-                    seen.quiet.insert((replica, index(side(request))), (life, quiet));
+                    let life = Arc::as_ptr(&wire.life) as usize;
+                    seen.quiet.insert((wire.replica, index(side(request))), (life, quiet));
                 }
             }
             (Method::Put | Method::Patch, answer) => {
                 if let Some(item) = item(request) {
-                    seen.wrote(replica, item, answer, now, thawed_at);
+                    seen.wrote((wire.holder.clone(), item), answer, now, wire.life.thawed_at());
                 }
             }
             _ => {}
@@ -279,8 +280,7 @@ impl Watch {
 
 impl Seen {
     /// An item was written to, as far as can be known.
-    fn wrote(&mut self, replica: usize, item: Named, answer: &Exchange, now: i64, thawed_at: i64) {
-        let place = (replica, item);
+    fn wrote(&mut self, place: (String, Named), answer: &Exchange, now: i64, thawed_at: i64) {
         let read = self.read.get(&place).copied();
         // Who was frozen between the two cannot know it.
         let fresh = read.is_some_and(|read| now - read <= FRESH || thawed_at > read);
