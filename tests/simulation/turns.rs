@@ -79,6 +79,11 @@ impl Turns {
         ME.get() != usize::MAX
     }
 
+    /// The number of the calling thread among the actors.
+    pub fn me() -> usize {
+        ME.get()
+    }
+
     /// Adds an actor, which begins with its first turn. Ends by itself or with the world.
     pub fn add(&self, act: impl FnOnce() + Send + 'static) -> (usize, JoinHandle<()>) {
         let number = self.state().actors.len();

@@ -39,7 +39,9 @@ pub struct Wire {
 impl Transport for Wire {
     fn send(&self, request: &Request, deadline: Duration) -> Result<Response, TransportError> {
         self.life.moment(5..120);
-        self.watch.arrives(request, self.now());
+        // What stood still on its way was admitted before.
+        let held = (0..HELD).contains(&self.now().saturating_sub(self.life.thawed_at()));
+        self.watch.arrives(request, self.now(), held);
         self.watch.minds_the_wait(self.replica, &self.life, request, self.now());
         if request.method.writes() && !request.url.contains("hooks") {
             self.watch.holds_the_lease(self, request);
@@ -82,6 +84,11 @@ impl Wire {
         self.watch.seen().made.entry(title.to_owned()).or_default().extend(made);
     }
 
+    /// Who reads and writes: a process's post and its courier each decide from what they read themselves.
+    fn hand(&self) -> Hand {
+        (self.holder.clone(), Turns::me())
+    }
+
     fn now(&self) -> i64 {
         self.turns.now().as_millisecond()
     }
@@ -89,6 +96,12 @@ impl Wire {
 
 /// What came back for a request.
 type Exchange = Result<Response, TransportError>;
+
+/// The process and its actor.
+type Hand = (String, usize);
+
+/// How long after it stood still what is sent was on its way before, in ms.
+const HELD: i64 = 1_000;
 
 /// The longest time between a read and the write that was decided from it, in ms: the way of both, a slow answer, the
 /// other reads of the pair.
@@ -100,8 +113,8 @@ pub struct Watch(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
-    /// When a process last read an item, until it wrote to it.
-    read: BTreeMap<(String, Named), i64>,
+    /// When a hand of a process last read an item, until it wrote to it.
+    read: BTreeMap<(Hand, Named), i64>,
     /// When people edited an item, and the words that they wrote, or to whom they gave it.
     edits: BTreeMap<Named, Vec<(i64, Vec<String>)>>,
     /// Words of edits that fell between a read and the write that followed: nobody can see those.
@@ -169,13 +182,15 @@ impl Watch {
         self.seen().trace.finish()
     }
 
-    fn arrives(&self, request: &Request, now: i64) {
+    fn arrives(&self, request: &Request, now: i64, held: bool) {
         let side = side(request);
         let mut seen = self.seen();
         (now, request.method, &request.url, request.body.len()).hash(&mut seen.trace);
         seen.counts[index(side)] += 1;
         seen.writes[index(side)] += u64::from(request.method.writes());
-        seen.within_limits(side, request, now);
+        if !held {
+            seen.within_limits(side, request, now);
+        }
     }
 
     /// Whoever was told to wait waits: asked of each process for itself.
@@ -246,13 +261,13 @@ impl Watch {
             (Method::Get, Ok(answer)) if answer.status == 200 => {
                 if let Some(item) = item(request) {
                     let read = now - seen.lag[index(side(request))];
-                    seen.read.insert((wire.holder.clone(), item), read);
+                    seen.read.insert((wire.hand(), item), read);
                 }
             }
             // What we just made is known without a read.
             (Method::Post, Ok(answer)) if answer.status == 201 => {
                 if let Some(item) = made(request, answer) {
-                    seen.read.insert((wire.holder.clone(), item), now);
+                    seen.read.insert((wire.hand(), item), now);
                 }
             }
             // What is under way already still arrives.
@@ -266,7 +281,7 @@ impl Watch {
             }
             (Method::Put | Method::Patch, answer) => {
                 if let Some(item) = item(request) {
-                    seen.wrote((wire.holder.clone(), item), answer, now, wire.life.thawed_at());
+                    seen.wrote((wire.hand(), item), answer, now, wire.life.thawed_at());
                 }
             }
             _ => {}
@@ -280,7 +295,7 @@ impl Watch {
 
 impl Seen {
     /// An item was written to, as far as can be known.
-    fn wrote(&mut self, place: (String, Named), answer: &Exchange, now: i64, thawed_at: i64) {
+    fn wrote(&mut self, place: (Hand, Named), answer: &Exchange, now: i64, thawed_at: i64) {
         let read = self.read.get(&place).copied();
         // Who was frozen between the two cannot know it.
         let fresh = read.is_some_and(|read| now - read <= FRESH || thawed_at > read);
