@@ -61,6 +61,11 @@ impl Trouble {
         }
     }
 
+    /// The bound of a rest after so many before it.
+    fn rest(self, before: u32) -> Duration {
+        self.first().saturating_mul(1 << before.min(10)).min(REST_MAX)
+    }
+
     const fn place(self) -> usize {
         match self {
             Self::Outage => 0,
@@ -162,7 +167,7 @@ impl Standing {
             self.since = now;
             self.openings = 0;
         }
-        let bound = trouble.first().saturating_mul(1 << self.openings.min(10)).min(REST_MAX);
+        let bound = trouble.rest(self.openings);
         // Between half of it and all of it, so that no rest is as good as none.
         let rest = bound.div_f64(2.0).saturating_add(bound.div_f64(2.0).mul_f64(chance.clamp(0.0, 1.0)));
         *self = Self {
@@ -207,9 +212,16 @@ impl Standing {
         self.trouble.map_or(0, |trouble| self.in_row[trouble.place()])
     }
 
-    /// No rest lies further ahead than the longest, whatever the clock did.
+    /// A rest that ends twice as far ahead as it can be long was taken by a clock that was set back since: it is over.
+    /// Clocks that are a little apart are let be.
     fn mind_the_clock(&mut self, now: i64) {
-        self.until = self.until.min(now.saturating_add(span(REST_MAX.max(PROBE_MAX))));
+        let longest = match (self.state, self.trouble) {
+            (State::Open, Some(trouble)) => trouble.rest(self.openings.saturating_sub(1)),
+            _ => PROBE_MAX,
+        };
+        if self.until > now.saturating_add(span(longest.saturating_mul(2))) {
+            self.until = now;
+        }
     }
 }
 
@@ -304,6 +316,14 @@ mod tests {
         assert_eq!(open(0).until, 30_000, "after it was closed it begins anew");
     }
 
+    #[test]
+    fn a_rest_that_was_taken_by_a_clock_which_was_set_back_is_over() {
+        let mut standing = Standing::default();
+        standing.open(1_200_000, Trouble::Outage, "", 1.0);
+        assert_eq!(standing.look(1_190_000, false), Leave::Rest(1_230_000), "clocks are a little apart");
+        assert_eq!(standing.look(0, false), Leave::Probe, "not in twenty minutes");
+    }
+
     proptest! {
         #[test]
         fn whatever_happens_and_however_the_clock_jumps_a_rest_ends(
@@ -319,7 +339,7 @@ mod tests {
                     _ => drop(breaker.ask(now, false)),
                 }
                 if let Leave::Rest(until) = breaker.ask(now, false) {
-                    prop_assert!(until > now && until - now <= span(REST_MAX.max(PROBE_MAX)));
+                    prop_assert!(until > now && until - now <= 2 * span(REST_MAX));
                 }
                 prop_assert_eq!(breaker.state == State::Closed, breaker.openings == 0);
             }
