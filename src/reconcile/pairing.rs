@@ -246,7 +246,8 @@ fn drafted(item: &Item, rules: &Rules) -> Content {
 ///
 /// Where it does not (a done task's issue is born open, a label was dropped), what it shows is the base, so
 /// that the source's value counts as the edit and is written, never the other way round. Of sets it is what both show:
-/// a label that a robot gave to what was just made is an addition there, and not a removal here.
+/// a label that a robot gave to what was just made is an addition there, and not a removal here; so is whoever was given
+/// a task.
 pub fn agreed(from: &Item, made: &Item, rules: &Rules) -> Content {
     let Content { assignees, labels, .. } = drafted(from, rules);
     let mut base = Content { assignees, labels, ..from.content.clone() };
@@ -259,12 +260,18 @@ pub fn agreed(from: &Item, made: &Item, rules: &Rules) -> Content {
                 let there = folded(&made.content.labels);
                 base.labels.retain(|label| there.contains(&fold(label)));
             }
-            // A task shows one of several: it is no set.
             (Field::Assignees, Side::Forge) => {
                 base.assignees.known.retain(|name| made.content.assignees.known.contains(name));
             }
+            // A task shows one of several, and is no set: who was not asked for was put there by somebody.
+            (Field::Assignees, Side::Tracker)
+                if made.content.assignees.known.iter().any(|name| !base.assignees.known.contains(name)) => {}
             _ => assign(field, &made.content, &mut base),
         }
+    }
+    if rules.policy.of(Field::Assignees) != FieldPolicy::Off {
+        let task = if made.side() == Side::Tracker { made } else { from };
+        base.assignees.unknown.clone_from(&task.content.assignees.unknown);
     }
     base
 }
