@@ -39,6 +39,8 @@ pub struct People {
     /// Items that a person closed at some time, or took away.
     pub closed: BTreeSet<Named>,
     trash: Vec<TaskGid>,
+    /// Tasks that came out of the trash again.
+    pub restored: BTreeSet<TaskGid>,
     left: Vec<TaskGid>,
     /// Issues that were moved to another repository.
     transferred: BTreeSet<IssueNumber>,
@@ -93,6 +95,7 @@ impl People {
             unassigned: BTreeSet::new(),
             closed: BTreeSet::new(),
             trash: Vec::new(),
+            restored: BTreeSet::new(),
             left: Vec::new(),
             transferred: BTreeSet::new(),
             said_next_door: BySide { tracker: "ours alone".to_owned(), forge: "ours alone".to_owned() },
@@ -340,6 +343,7 @@ impl People {
     pub fn restore(&mut self) {
         if let Some(gid) = self.trash.pop() {
             self.sandbox.asana().restore(&gid);
+            self.restored.insert(gid);
         }
     }
 

@@ -403,12 +403,12 @@ impl World {
                 }
                 // One half is gone and the other was edited since: closing that one is one of the ways out.
                 self.people.close_what_is_left(&pair);
-            } else if due.reason.contains("a copied text") {
-                // Out of the trash, after a database was lost and its partner got another: away with it again.
-                match &due.item {
-                    ItemKey::Task(gid) => self.people.delete(&Named::Task(gid.clone())),
-                    ItemKey::Issue(issue) => self.people.delete(&Named::Issue(issue.number)),
-                }
+            } else if let ItemKey::Task(gid) = &due.item
+                && self.counts.contains_key("databases lost")
+                && self.people.restored.contains(gid)
+            {
+                // It was in the trash when the database was lost, and its partner got another: away with it again.
+                self.people.delete(&Named::Task(gid.clone()));
             }
             store.unpark(due.id, self.ground.turns.now()).expect("unparked");
         }
