@@ -65,7 +65,10 @@ fn settles(world: &mut World) -> Result<(), String> {
         let report = engine(world)
             .pass(&Wake::Sweep, &PassOptions::default())
             .map_err(|error| format!("unsettled: a sweep failed: {error}"))?;
-        world.tell(&format!("sweep: {:?} {:?} {:?}", report.ended, report.counts, report.messages));
+        world.tell(&format!(
+            "sweep: {:?} {:?} {:?} {:?}",
+            report.ended, report.counts, report.plan.left_alone, report.messages
+        ));
         for repair in &report.plan.repairs {
             world.tell(&format!("  {} {:?}", repair.cause, repair.action));
         }

@@ -3,19 +3,23 @@
 use super::{Gathering, MISSING_READS_MAX, Mode, READ_FAILURES_MAX, by_item};
 use crate::engine::EngineError;
 use crate::engine::remedy::UNREAD;
-use crate::model::{ItemKey, LinkId, LinkStatus, Side, Timestamp};
+use crate::model::{ItemKey, LinkId, LinkStatus, Place, Side, Timestamp};
 use crate::provider::{Found, ProviderError, Remedy};
 use crate::reconcile::{Sight, Skip, fingerprint};
 use crate::store::NewDue;
 
 impl Gathering<'_> {
-    /// Reads one item that may have moved. Answers false when it is not there (any more).
+    /// Reads one item that may have moved. Answers false when it is not in the route (any more).
     pub(super) fn read(&mut self, key: &ItemKey) -> Result<bool, EngineError> {
         let engine = self.engine;
         let side = key.side();
         let brief = by_item(side, engine.store.briefs(&engine.route, std::slice::from_ref(key))?).remove(key);
         let sight = self.look(key)?;
-        let there = !matches!(sight, Sight::Absent | Sight::Moved(_));
+        let there = match &sight {
+            Sight::Shown(item) => item.place == Place::Here,
+            Sight::Absent | Sight::Moved(_) => false,
+            Sight::Unmoved | Sight::Unseen(_) => true,
+        };
         self.plan.seen[side] += 1;
         match (brief, sight) {
             (Some(brief), Sight::Shown(item)) => {
