@@ -8,7 +8,7 @@
 //! no issue is in two links that are not retired; ids are never given out twice; the history has neither gaps nor forks.
 //! Not here: secrets, the clock (every moment is an argument), and retries, which are the caller's.
 //!
-//! What a whole key names is read with `get_result`, the first of several with `at_most`: [`verbatim`] says why.
+//! What a whole key names is read with `get_result`, the first of several with `at_most`: `verbatim` says why.
 //!
 //! A new column or table is a new folder in `migrations/sqlite` and in `migrations/postgres`, the columns in `schema`,
 //! and rows of the version before in `tests/support/rows`.
