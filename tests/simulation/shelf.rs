@@ -1,4 +1,4 @@
-//! Databases in memory, kept for the next world: to make one, and to prepare its statements, takes as long as a world does.
+//! Databases in memory, kept for the next world, which finds its statements prepared.
 
 use std::sync::{Mutex, PoisonError};
 
