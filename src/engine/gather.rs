@@ -418,12 +418,11 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Two routes may share a repository or a project: an item has one partner, on one of them.
+    /// An item has one partner, also where two routes share a repository or a project: asked of the database once more
+    /// before any partner is made, however the item came to be taken for a stranger.
     fn elsewhere(&self, key: &ItemKey) -> Result<Option<String>, EngineError> {
         let link = self.engine.store.link_of(key)?;
-        Ok(link
-            .filter(|link| link.status != LinkStatus::Retired && link.route != self.engine.route)
-            .map(|link| format!("linked on route {}", link.route)))
+        Ok(link.filter(|link| link.status != LinkStatus::Retired).map(|link| format!("linked on route {}", link.route)))
     }
 
     /// Before a partner is made for an item named one by one, the other side is observed: an earlier

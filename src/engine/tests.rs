@@ -50,6 +50,8 @@ pub(super) struct Shelf {
     pub(super) looked_through: u32,
     /// Direct reads of these get no answer.
     pub(super) unanswered: BTreeSet<ItemKey>,
+    /// What items were called before their repository was renamed; direct reads follow.
+    pub(super) former: BTreeMap<ItemKey, ItemKey>,
 }
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -109,6 +111,18 @@ impl Fake {
         let mut shelf = lock(&self.shelf);
         shelf.items.remove(key);
         shelf.gone.insert(key.clone());
+    }
+
+    /// Its repository gets another name, and each issue with it.
+    pub(super) fn rename(&self, name: &str) {
+        let mut shelf = lock(&self.shelf);
+        for (before, mut item) in std::mem::take(&mut shelf.items) {
+            let ItemKey::Issue(issue) = &mut item.key else { panic!("a task has no repository") };
+            issue.repo = name.parse().expect("a name");
+            shelf.former.insert(before, item.key.clone());
+            shelf.moved.push(item.key.clone());
+            shelf.items.insert(item.key.clone(), item);
+        }
     }
 
     pub(super) fn get(&self, key: &ItemKey) -> Item {
@@ -186,6 +200,7 @@ impl Observe for Fake {
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         let shelf = lock(&self.shelf);
+        let key = shelf.former.get(key).unwrap_or(key);
         if shelf.unanswered.contains(key) {
             self.fails(Some(Trouble::Unreachable), "read")?;
         }

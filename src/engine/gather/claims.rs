@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gathering, WAITING_READS_MAX, by_item};
 use crate::engine::EngineError;
-use crate::model::{BySide, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
+use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
 use crate::reconcile::{Claim, Sight, fingerprint};
 use crate::store::{Brief, NewLink, UNKNOWN_REPO};
 
@@ -160,8 +160,8 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Markers that name a repository as it was called before: without links that know its id, the service is asked,
-    /// and one answer stands for all that name it so.
+    /// Markers and open creations that name a repository as it was called before: without links that know its id, the
+    /// service is asked, and one answer stands for all that name it so.
     fn follow_renames(&mut self) -> Result<(), EngineError> {
         let named = |key: &ItemKey| match key {
             ItemKey::Issue(issue) => Some(issue.repo.clone()),
@@ -169,23 +169,32 @@ impl Gathering<'_> {
         };
         let present: BTreeSet<RepoName> =
             self.strangers.items.forge.iter().filter_map(|item| named(&item.key)).collect();
+        let claimed = self.strangers.items.tracker.iter().filter_map(|item| Some(&item.marker.as_ref()?.partner));
+        // Who has no issue that could get a partner need not know whose partner is on its way.
+        let sources = self.strangers.intents.keys().filter(|_| !present.is_empty());
         let mut former: BTreeMap<RepoName, ItemKey> = BTreeMap::new();
-        for item in &self.strangers.items.tracker {
-            let Some(partner) = item.marker.as_ref().map(|marker| &marker.partner) else { continue };
-            if let Some(name) = named(partner).filter(|name| !present.contains(name)) {
-                former.entry(name).or_insert_with(|| partner.clone());
+        for key in claimed.chain(sources) {
+            if let Some(name) = named(key).filter(|name| !present.contains(name)) {
+                former.entry(name).or_insert_with(|| key.clone());
             }
         }
-        for (name, claimed) in former.into_iter().take(FORMER_NAMES_MAX) {
-            let Sight::Shown(found) = self.look(&claimed)? else { continue };
+        for (name, one) in former.into_iter().take(FORMER_NAMES_MAX) {
+            let Sight::Shown(found) = self.look(&one)? else { continue };
             let Some(now) = named(&found.key).filter(|now| *now != name) else { continue };
-            for item in &mut self.strangers.items.tracker {
-                if let Some(ItemKey::Issue(issue)) = item.marker.as_mut().map(|marker| &mut marker.partner)
-                    && issue.repo == name
-                {
-                    issue.repo = now.clone();
+            let renamed = |key: &ItemKey| match key {
+                ItemKey::Issue(IssueRef { repo, number }) if *repo == name => {
+                    Some(ItemKey::Issue(IssueRef { repo: now.clone(), number: *number }))
+                }
+                ItemKey::Issue(_) | ItemKey::Task(_) => None,
+            };
+            for marker in self.strangers.items.tracker.iter_mut().filter_map(|item| item.marker.as_mut()) {
+                if let Some(key) = renamed(&marker.partner) {
+                    marker.partner = key;
                 }
             }
+            let intents = &mut self.strangers.intents;
+            let open: Vec<_> = intents.iter().filter_map(|(key, open)| Some((renamed(key)?, *open))).collect();
+            intents.extend(open);
         }
         Ok(())
     }

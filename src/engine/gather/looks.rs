@@ -13,8 +13,13 @@ impl Gathering<'_> {
     pub(super) fn read(&mut self, key: &ItemKey) -> Result<bool, EngineError> {
         let engine = self.engine;
         let side = key.side();
-        let brief = by_item(side, engine.store.briefs(&engine.route, std::slice::from_ref(key))?).remove(key);
         let sight = self.look(key)?;
+        // What was asked for by the former name of its repository is linked by the one of now.
+        let named = match &sight {
+            Sight::Shown(item) => &item.key,
+            Sight::Absent | Sight::Moved(_) | Sight::Unmoved | Sight::Unseen(_) => key,
+        };
+        let brief = by_item(side, engine.store.briefs(&engine.route, std::slice::from_ref(named))?).remove(named);
         let there = match &sight {
             Sight::Shown(item) => item.place == Place::Here,
             Sight::Absent | Sight::Moved(_) => false,

@@ -141,6 +141,46 @@ fn a_creation_made_again_after_the_grace_stays_announced_when_its_answer_is_lost
 }
 
 #[test]
+fn a_creation_broken_off_before_its_repository_was_renamed_is_found_and_not_made_again() {
+    let world = World::new(both());
+    world.forge.put(1, task("An issue"));
+    world.tracker.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    world.forge.rename("acme/renamed");
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(300));
+        world.poll();
+    }
+    world.settles();
+    assert_eq!(world.tracker.all().len(), 1, "it was made twice");
+}
+
+#[test]
+fn a_creation_that_listings_do_not_show_yet_waits_for_the_grace_although_its_repository_was_renamed() {
+    let world = World::new(both());
+    world.forge.put(1, task("An issue"));
+    world.tracker.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    let made = world.tracker.all()[0].key.clone();
+    lock(&world.tracker.shelf).unlisted.insert(made);
+    let feed = std::mem::take(&mut lock(&world.tracker.shelf).moved);
+    world.forge.rename("acme/renamed");
+    for _ in 0..2 {
+        world.clock.advance(Duration::from_secs(120));
+        world.poll();
+        assert_eq!(world.tracker.all().len(), 1, "it was made twice");
+    }
+    lock(&world.tracker.shelf).unlisted.clear();
+    lock(&world.tracker.shelf).moved = feed;
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(300));
+        world.poll();
+    }
+    world.settles();
+    assert_eq!(world.tracker.all().len(), 1, "it was made twice");
+}
+
+#[test]
 fn an_announced_creation_is_settled_when_its_task_was_deleted_meanwhile() {
     let world = World::new(Rules::default());
     let key = world.tracker.put(1, task("Fix login"));
