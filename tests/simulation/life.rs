@@ -52,9 +52,9 @@ impl Life {
         self.left.store(moments, Ordering::Relaxed);
     }
 
-    /// Stands still for so long, wherever it is.
+    /// Stands still for so long, wherever it is; who stands still for longer already stays so.
     pub fn freeze(&self, span: Duration) {
-        self.frozen_until.store(later(self.turns.now(), span).as_millisecond(), Ordering::Relaxed);
+        self.frozen_until.fetch_max(later(self.turns.now(), span).as_millisecond(), Ordering::Relaxed);
     }
 
     /// When it last stood still until, ms since the epoch.
@@ -105,9 +105,12 @@ impl Life {
             self.dead.store(true, Ordering::Relaxed);
         }
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-        let now = self.turns.now().as_millisecond();
-        let frozen = self.frozen_until.load(Ordering::Relaxed).saturating_sub(now);
-        if frozen > 0 {
+        loop {
+            let now = self.turns.now().as_millisecond();
+            let frozen = self.frozen_until.load(Ordering::Relaxed).saturating_sub(now);
+            if frozen <= 0 {
+                break;
+            }
             self.turns.pause(Duration::from_millis(frozen.unsigned_abs()));
         }
         if self.over() {

@@ -157,6 +157,11 @@ impl Watch {
         self.seen().jumped = true;
     }
 
+    /// The database was lost, and with it what was sent before: nobody can count that in any more.
+    pub fn database_lost(&self) {
+        self.seen().arrivals = Default::default();
+    }
+
     /// Reads are this far behind from now on.
     pub fn lags(&self, side: Side, lag: Duration) {
         self.seen().lag[index(side)] = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);

@@ -311,6 +311,7 @@ impl World {
         self.remember();
         let lost = std::mem::replace(&mut *lock(&self.ground.store), shelf::take());
         shelf::put_back(lost);
+        self.ground.watch.database_lost();
         self.count("databases lost");
         self.ground.restarts.store(true, Ordering::Relaxed);
         self.replicas.iter().for_each(|replica| replica.start_again());
