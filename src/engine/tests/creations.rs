@@ -1,0 +1,177 @@
+//! New pairs: one partner each, whatever becomes of the answer.
+
+use super::*;
+
+#[test]
+fn new_tasks_get_one_issue_each_and_an_edit_crosses_over() {
+    let world = World::new(Rules::default());
+    let keys: Vec<ItemKey> = (1..=7).map(|number| world.tracker.put(number, task(&format!("Task {number}")))).collect();
+    let report = world.poll();
+    assert_eq!((report.counts.created, world.forge.all().len()), (7, 7), "{report:#?}");
+    assert_eq!(lock(&world.tracker.shelf).comments.len(), 7);
+    world.settles();
+    world.tracker.edit(&keys[0], |item| item.content.title = "Task one".into());
+    let report = world.poll();
+    assert_eq!(report.counts.updated, 1, "{report:#?}");
+    let issue = world.partner(&keys[0]);
+    assert_eq!(world.forge.get(&issue).content.title, "Task one");
+    world.forge.edit(&issue, |item| item.content.status = Status::Dropped);
+    world.poll();
+    assert_eq!(world.tracker.get(&keys[0]).content.status, Status::Done);
+    world.settles();
+    assert_eq!(world.forge.get(&issue).content.status, Status::Dropped, "the poorer side does not impoverish");
+}
+
+#[test]
+fn a_creation_whose_answer_was_lost_is_found_by_its_marker() {
+    for direction in [Side::Tracker, Side::Forge] {
+        let world = World::new(both());
+        let (source, target) = match direction {
+            Side::Tracker => (&world.tracker, &world.forge),
+            Side::Forge => (&world.forge, &world.tracker),
+        };
+        source.put(1, task("Fix login"));
+        target.trouble(Some(Trouble::LostAnswer));
+        let report = world.poll();
+        assert_eq!((report.ended, report.counts.again), (Ended::Drift, 1), "{report:#?}");
+        let report = world.poll();
+        assert_eq!(report.counts.joined, 1, "{report:#?}");
+        world.settles();
+        assert_eq!(target.all().len(), 1, "{direction} made it twice");
+        assert_eq!(lock(&world.tracker.shelf).comments.len(), 1, "one comment names the issue");
+    }
+}
+
+#[test]
+fn a_creation_that_listings_do_not_show_yet_waits_for_the_grace_and_is_then_found() {
+    let world = World::new(Rules::default());
+    world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    let made = world.forge.all()[0].key.clone();
+    lock(&world.forge.shelf).unlisted.insert(made.clone());
+    // The change feed lags as the listing does.
+    let hidden = std::mem::take(&mut lock(&world.forge.shelf).moved);
+    let report = world.poll();
+    assert_eq!(report.counts.created, 0, "{report:#?}");
+    lock(&world.forge.shelf).unlisted.clear();
+    lock(&world.forge.shelf).moved = hidden;
+    world.clock.advance(Duration::from_secs(120));
+    world.poll();
+    world.settles();
+    assert_eq!(world.forge.all().len(), 1);
+}
+
+#[test]
+fn a_creation_that_had_no_effect_is_made_again_after_the_grace() {
+    let world = World::new(Rules::default());
+    world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    // The issue was never there.
+    let made = world.forge.all()[0].key.clone();
+    lock(&world.forge.shelf).items.remove(&made);
+    world.clock.advance(Duration::from_secs(1_200));
+    for _ in 0..3 {
+        world.poll();
+    }
+    world.settles();
+    assert_eq!(world.forge.all().len(), 1);
+}
+
+#[test]
+fn a_lost_database_is_rebuilt_from_the_markers_without_a_duplicate() {
+    let mut world = World::new(Rules::default());
+    for number in 1..=5 {
+        world.tracker.put(number, task(&format!("Task {number}")));
+    }
+    world.poll();
+    world.settles();
+    world.engine.store = Store::in_memory().expect("a database in memory");
+    let report = world.poll();
+    assert_eq!((report.counts.joined, report.counts.created), (5, 0), "{report:#?}");
+    world.settles();
+    assert_eq!(world.forge.all().len(), 5);
+    assert_eq!(lock(&world.tracker.shelf).comments.len(), 5, "nobody is told twice");
+}
+
+#[test]
+fn a_creation_whose_answer_was_lost_is_found_although_our_clock_was_wrong_by_hours() {
+    let world = World::new(Rules::default());
+    world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    let made = world.forge.all().first().expect("it was made").key.clone();
+    {
+        // By the service's clock it was made two hours before we announced it, and no feed tells of it again.
+        let mut shelf = lock(&world.forge.shelf);
+        let item = shelf.items.get_mut(&made).expect("it is there");
+        item.created_at = earlier(item.created_at, Duration::from_secs(7_200));
+        shelf.moved.clear();
+    }
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(700));
+        world.poll();
+    }
+    assert_eq!(world.forge.all().len(), 1, "it was not made again");
+    world.settles();
+}
+
+#[test]
+fn while_an_old_entry_cannot_be_read_all_there_is_is_looked_through_once_in_a_while_and_not_in_each_pass() {
+    let world = World::new(Rules::default());
+    world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        let made = shelf.items.keys().next().expect("it was made").clone();
+        shelf.unlisted.insert(made);
+        shelf.moved.clear();
+        shelf.odd = true;
+    }
+    let began = world.clock.now();
+    for _ in 0..60 {
+        world.clock.advance(Duration::from_secs(60));
+        world.poll();
+    }
+    let graces = since(began, world.clock.now()).as_secs() / world.engine.patience.intent_grace.as_secs();
+    assert_eq!(world.forge.all().len(), 1, "it may be the one that cannot be read");
+    let looked_through = u64::from(lock(&world.forge.shelf).looked_through);
+    assert!((1..=graces).contains(&looked_through), "{looked_through} times in {graces} graces and 60 passes");
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        shelf.odd = false;
+        shelf.unlisted.clear();
+    }
+    world.clock.advance(Duration::from_secs(700));
+    world.poll();
+    assert_eq!(world.forge.all().len(), 1, "it is found");
+    world.settles();
+}
+
+#[test]
+fn a_done_task_that_is_included_gets_a_closed_issue_and_stays_done() {
+    let mut rules = Rules::default();
+    rules.filter.tracker.include_done = true;
+    let world = World::new(rules);
+    let key = world.tracker.put(1, Content { status: Status::Done, ..task("Old thing") });
+    let report = world.poll();
+    assert_eq!(report.counts.created, 1, "{report:#?}");
+    assert_eq!(world.tracker.get(&key).content.status, Status::Done);
+    assert_eq!(world.forge.get(&world.partner(&key)).content.status, Status::Done);
+    world.settles();
+}
+
+#[test]
+fn a_copied_issue_text_is_a_question_and_no_second_partner() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    let original = world.forge.get(&world.partner(&key));
+    let copy = world.forge.put(50, original.content.clone());
+    world.forge.edit(&copy, |item| item.marker.clone_from(&original.marker));
+    let report = world.poll();
+    assert_eq!(report.plan.questions.len(), 1, "{report:#?}");
+    assert_eq!(world.partner(&key), original.key);
+}

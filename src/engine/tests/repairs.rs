@@ -1,0 +1,160 @@
+//! Pairs that moved: edits cross over, deletions retire, and what was written by people stays.
+
+use super::*;
+
+#[test]
+fn an_edit_that_comes_between_plan_and_write_is_merged_and_not_overwritten() {
+    // The forge's listing is behind: the plan takes the issue for unmoved.
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.settles();
+    let issue = world.partner(&key);
+    world.tracker.edit(&key, |item| item.content.status = Status::Done);
+    world.forge.edit(&issue, |item| item.content.title = "Fix the login".into());
+    let moved = lock(&world.forge.shelf).moved.pop();
+    let report = world.poll();
+    assert_eq!(report.ended, Ended::Settled, "{report:#?}");
+    assert_eq!(world.forge.get(&issue).content.status, Status::Done);
+    assert_eq!(world.tracker.get(&key).content.title, "Fix the login");
+    lock(&world.forge.shelf).moved.extend(moved);
+    world.settles();
+}
+
+#[test]
+fn a_deleted_task_closes_its_issue_and_a_restored_one_reopens_it() {
+    let world = World::new(Rules::default());
+    let keys: Vec<ItemKey> = (1..=3).map(|number| world.tracker.put(number, task(&format!("Task {number}")))).collect();
+    world.poll();
+    let issue = world.partner(&keys[1]);
+    let deleted = world.tracker.get(&keys[1]);
+    world.tracker.delete(&keys[1]);
+    let report = world.pass(&Wake::Sweep);
+    assert_eq!(report.counts.retired, 1, "{report:#?}");
+    assert_eq!(world.forge.get(&issue).content.status, Status::Dropped);
+    world.settles();
+    {
+        let mut shelf = lock(&world.tracker.shelf);
+        shelf.gone.clear();
+        shelf.moved.push(keys[1].clone());
+        shelf.items.insert(keys[1].clone(), deleted);
+    }
+    world.poll();
+    assert_eq!(world.forge.get(&issue).content.status, Status::Open);
+    world.settles();
+    assert_eq!(world.forge.all().len(), 3);
+}
+
+#[test]
+fn a_failed_write_is_tried_again_although_the_cursor_moved_on() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.settles();
+    world.tracker.edit(&key, |item| item.content.title = "Fix the login".into());
+    world.forge.trouble(Some(Trouble::Unreachable));
+    let report = world.poll();
+    assert_eq!((report.ended, report.counts.again), (Ended::Drift, 1), "{report:#?}");
+    world.clock.advance(Duration::from_secs(60));
+    let report = world.pass(&Wake::Retry);
+    assert_eq!(report.counts.updated, 1, "{report:#?}");
+    world.settles();
+}
+
+#[test]
+fn an_update_whose_turn_comes_late_over_and_over_is_put_off_and_never_parked() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.settles();
+    world.tracker.edit(&key, |item| item.content.title = "Fix the login".into());
+    world.forge.trouble(Some(Trouble::Late));
+    for _ in 0..10 {
+        let report = world.poll();
+        assert_eq!((report.ended, report.counts.updated, report.counts.parked), (Ended::Drift, 0, 0), "{report:#?}");
+        world.clock.advance(Duration::from_secs(60));
+    }
+    world.forge.trouble(None);
+    assert_eq!(world.poll().counts.updated, 1);
+    world.settles();
+}
+
+#[test]
+fn an_update_whose_answer_was_lost_is_seen_and_not_repeated() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.tracker.edit(&key, |item| item.content.title = "Fix the login".into());
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    let writes = lock(&world.forge.shelf).writes;
+    world.poll();
+    world.clock.advance(Duration::from_secs(60));
+    world.poll();
+    assert_eq!(lock(&world.forge.shelf).writes, writes + 1);
+    world.settles();
+}
+
+#[test]
+fn overlapping_text_waits_for_a_person_and_the_rest_of_the_pair_goes_on() {
+    let world = World::new(Rules { on_conflict: OnConflict::Newest, ..Rules::default() });
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    let issue = world.partner(&key);
+    world.tracker.edit(&key, |item| item.content.body = "Ann's words.\n\nMore words.".into());
+    world.forge.edit(&issue, |item| item.content.body = "Bob's words.\n\nMore words.".into());
+    let report = world.poll();
+    assert_eq!((report.ended, report.counts.waiting), (Ended::Drift, 1), "{report:#?}");
+    assert!(world.poll().plan.is_empty(), "it is asked once");
+    world.forge.edit(&issue, |item| item.content.title = "Fix the login".into());
+    world.poll();
+    assert_eq!(world.tracker.get(&key).content.title, "Fix the login");
+    assert!(world.tracker.get(&key).content.body.starts_with("Ann"));
+    world.forge.edit(&issue, |item| item.content.body = "Ann's words.\n\nMore words.".into());
+    world.poll();
+    world.settles();
+}
+
+#[test]
+fn unmapped_people_are_left_alone() {
+    let policy = Policy { assignees: FieldPolicy::Both, ..Policy::default() };
+    let world = World::new(Rules { policy, people: people(), ..Rules::default() });
+    let key = world.tracker.put(
+        1,
+        Content { assignees: Assignees { known: vec!["ann".into()], unknown: Vec::new() }, ..task("Fix login") },
+    );
+    world.poll();
+    let issue = world.partner(&key);
+    world.forge.edit(&issue, |item| {
+        item.content.assignees = Assignees { known: Vec::new(), unknown: vec!["stranger".into()] };
+    });
+    world.poll();
+    assert_eq!(world.tracker.get(&key).content.assignees.known, ["ann"]);
+    assert_eq!(world.forge.get(&issue).content.assignees.unknown, ["stranger"]);
+}
+
+#[test]
+fn a_task_that_leaves_the_project_is_left_alone_until_it_returns() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.tracker.put(2, task("Another"));
+    world.poll();
+    let issue = world.partner(&key);
+    world.tracker.edit(&key, |item| item.place = Place::Left);
+    world.poll();
+    let link = world.engine.store.link_of(&key).expect("a look-up").expect("a link");
+    assert_eq!(link.status, LinkStatus::Left);
+    world.forge.edit(&issue, |item| item.content.title = "Edited meanwhile".into());
+    assert!(!world.poll().plan.repairs.iter().any(Repair::writes));
+    world.tracker.edit(&key, |item| item.place = Place::Here);
+    world.poll();
+    assert_eq!(world.tracker.get(&key).content.title, "Edited meanwhile");
+    world.settles();
+}
+
+fn people() -> crate::model::People {
+    crate::model::People::new(vec![crate::model::Person {
+        name: "ann".into(),
+        account: BySide { tracker: Some("11".into()), forge: Some("ann-gh".into()) },
+        mention: false,
+    }])
+}
