@@ -306,6 +306,7 @@ impl Observe for GithubClient {
             Err(ProviderError::Gone { .. }) => return Ok(Found::Unseen("GitHub says it moved, not where".to_owned())),
             other => other?,
         };
+        let read_at = self.caller.now();
         let said = || self.caller.message(&response);
         match response.status {
             410 if said().contains("disabled") => {
@@ -325,6 +326,10 @@ impl Observe for GithubClient {
         let ItemKey::Issue(here) = &item.key else { return Ok(Found::NotAnItem) };
         // Another name with the same id is the same repository renamed.
         let same = here.repo == asked.repo || self.repo_id(&here.repo)? == self.repo_id(&asked.repo)?;
+        if self.caller.fresh(read_at, &ask.doing).is_err() {
+            // Its repository was asked about, for the first time, and that took long: what was read before is old.
+            return self.item(key);
+        }
         if same && here.number == asked.number { Ok(Found::Here(Box::new(item))) } else { Ok(Found::Moved(item.key)) }
     }
 

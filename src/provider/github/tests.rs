@@ -223,6 +223,22 @@ fn a_direct_read_tells_gone_from_unseen_from_denied() {
     assert_eq!(read(&client(&script).0, "github:acme/app#7"), Ok(Found::NotAnItem));
 }
 
+#[test]
+fn an_issue_whose_repository_had_to_be_waited_for_is_read_again() {
+    let mut edited = issue(7);
+    edited["title"] = json!("Ann's title");
+    let script = Script::of(vec![
+        ok(issue(7)),
+        with(429, &[("retry-after", "60")], json!({"message": "You have exceeded a secondary rate limit"})),
+        repo("acme/app", 1027),
+        ok(edited),
+    ]);
+    let (client, _) = client(&script);
+    let Ok(Found::Here(item)) = read(&client, "github:acme/app#7") else { panic!("{:?}", script.asked()) };
+    assert_eq!(item.content.title, "Ann's title", "a minute had gone by since it was read");
+    assert_eq!(script.asked().len(), 4, "{:?}", script.asked());
+}
+
 fn redirect(code: u16, to: &str) -> Answer {
     with(code, &[("location", to)], json!({"message": "Moved Permanently"}))
 }
