@@ -170,6 +170,42 @@ impl GithubClient {
         Ok(self.repository(name)?.0.id)
     }
 
+    /// Reads an issue; once more, if `again`, where it was old before all of it was known.
+    fn read_item(&self, key: &ItemKey, again: bool) -> Result<Found, ProviderError> {
+        let asked = self.issue_of(key, "read")?;
+        let ask = Ask::read(format!("read github:{asked}"), self.issue_url(asked, "")).about_item().accept(READS);
+        let (ask, response) = match self.send(ask) {
+            // Redirected to nowhere: it moved, and we cannot see where.
+            Err(ProviderError::Gone { .. }) => return Ok(Found::Unseen("GitHub says it moved, not where".to_owned())),
+            other => other?,
+        };
+        let read_at = self.caller.now();
+        let said = || self.caller.message(&response);
+        match response.status {
+            410 if said().contains("disabled") => {
+                return Err(ProviderError::Denied { doing: ask.doing, why: "issues are disabled there".to_owned() });
+            }
+            410 => return Ok(Found::Gone),
+            403 | 404 | 451 => {
+                return Ok(Found::Unseen(format!("GitHub answers {} {}", response.status, said())));
+            }
+            _ => {}
+        }
+        let issue: Issue = self.caller.decode(&ask, &response)?;
+        if issue.is_pull_request() {
+            return Ok(Found::NotAnItem);
+        }
+        let item = self.item_from(&ask, &asked.repo, issue)?;
+        let ItemKey::Issue(here) = &item.key else { return Ok(Found::NotAnItem) };
+        // Another name with the same id is the same repository renamed.
+        let same = here.repo == asked.repo || self.repo_id(&here.repo)? == self.repo_id(&asked.repo)?;
+        if again && self.caller.fresh(read_at, &ask.doing).is_err() {
+            // Its repository was asked about, for the first time, and that took long: what was read before is old.
+            return self.read_item(key, false);
+        }
+        if same && here.number == asked.number { Ok(Found::Here(Box::new(item))) } else { Ok(Found::Moved(item.key)) }
+    }
+
     /// The item an issue is. One that does not say where it lives lives where it was asked for.
     fn item_from(&self, ask: &Ask<'_>, asked: &RepoName, issue: Issue) -> Result<Item, ProviderError> {
         let home = issue.home().unwrap_or_else(|| asked.clone());
@@ -299,38 +335,7 @@ impl Observe for GithubClient {
     }
 
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
-        let asked = self.issue_of(key, "read")?;
-        let ask = Ask::read(format!("read github:{asked}"), self.issue_url(asked, "")).about_item().accept(READS);
-        let (ask, response) = match self.send(ask) {
-            // Redirected to nowhere: it moved, and we cannot see where.
-            Err(ProviderError::Gone { .. }) => return Ok(Found::Unseen("GitHub says it moved, not where".to_owned())),
-            other => other?,
-        };
-        let read_at = self.caller.now();
-        let said = || self.caller.message(&response);
-        match response.status {
-            410 if said().contains("disabled") => {
-                return Err(ProviderError::Denied { doing: ask.doing, why: "issues are disabled there".to_owned() });
-            }
-            410 => return Ok(Found::Gone),
-            403 | 404 | 451 => {
-                return Ok(Found::Unseen(format!("GitHub answers {} {}", response.status, said())));
-            }
-            _ => {}
-        }
-        let issue: Issue = self.caller.decode(&ask, &response)?;
-        if issue.is_pull_request() {
-            return Ok(Found::NotAnItem);
-        }
-        let item = self.item_from(&ask, &asked.repo, issue)?;
-        let ItemKey::Issue(here) = &item.key else { return Ok(Found::NotAnItem) };
-        // Another name with the same id is the same repository renamed.
-        let same = here.repo == asked.repo || self.repo_id(&here.repo)? == self.repo_id(&asked.repo)?;
-        if self.caller.fresh(read_at, &ask.doing).is_err() {
-            // Its repository was asked about, for the first time, and that took long: what was read before is old.
-            return self.item(key);
-        }
-        if same && here.number == asked.number { Ok(Found::Here(Box::new(item))) } else { Ok(Found::Moved(item.key)) }
+        self.read_item(key, true)
     }
 
     fn marked_since(&self, from: Timestamp) -> Result<Marked, ProviderError> {
