@@ -393,7 +393,7 @@ impl Gathering<'_> {
             let why = match stays_alone(&item, &engine.rules) {
                 Some(why) => Some(why),
                 None if self.parked.contains(&item.key) => Some(PARKED.to_owned()),
-                None => self.elsewhere(&item.key)?,
+                None => self.linked_already(&item.key)?,
             };
             if let Some(why) = why {
                 self.plan.skip(Skip { item: item.key, why });
@@ -404,7 +404,7 @@ impl Gathering<'_> {
                 return Ok(());
             }
         } else if item.marker.is_some()
-            && let Some(why) = self.elsewhere(&item.key)?
+            && let Some(why) = self.linked_already(&item.key)?
         {
             // Its partner is the other route's business and is not even read.
             self.plan.skip(Skip { item: item.key, why });
@@ -420,7 +420,7 @@ impl Gathering<'_> {
 
     /// An item has one partner, also where two routes share a repository or a project: asked of the database once more
     /// before any partner is made, however the item came to be taken for a stranger.
-    fn elsewhere(&self, key: &ItemKey) -> Result<Option<String>, EngineError> {
+    fn linked_already(&self, key: &ItemKey) -> Result<Option<String>, EngineError> {
         let link = self.engine.store.link_of(key)?;
         Ok(link.filter(|link| link.status != LinkStatus::Retired).map(|link| format!("linked on route {}", link.route)))
     }

@@ -60,7 +60,7 @@ impl Gathering<'_> {
         let known: Vec<ItemKey> =
             strangers.items.iter().flat_map(|(_, items)| items).map(|item| item.key.clone()).collect();
         for key in &known {
-            let why = if self.parked.contains(key) { Some(PARKED.to_owned()) } else { self.elsewhere(key)? };
+            let why = if self.parked.contains(key) { Some(PARKED.to_owned()) } else { self.linked_already(key)? };
             strangers.held.extend(why.map(|why| (key.clone(), why)));
         }
         for stone in engine.store.tombstones(&engine.route, &known)? {
