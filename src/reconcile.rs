@@ -21,7 +21,7 @@ pub use fields::{COMPARED, assign, fingerprint, shows, value, view};
 pub use footer::{issue_footer, task_footer, task_url};
 pub use merge::{Outcome, Said, merge};
 pub use pair::{PairPlan, PairSeen, Sight, plan_join, plan_pair};
-pub use pairing::{Claim, Strangers, agreed, plan_strangers, stays_alone, untouched};
+pub use pairing::{Claim, Strangers, Unanswered, agreed, pair_of, plan_strangers, stays_alone};
 pub use plan::{Action, Plan, Question, Repair, Skip, Write};
 pub use propose::{Proposal, propose};
 pub use resolve::{MARKS, Settlement, Take, marked, question, resolve};

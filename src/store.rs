@@ -158,6 +158,22 @@ pub struct Intent {
     pub opened_at: Timestamp,
     /// When it was last tried.
     pub tried_at: Timestamp,
+    /// What the item said when its partner was last asked for; `None` of a comment, and of one announced by a version
+    /// that did not keep it.
+    pub sent: Option<Content>,
+}
+
+/// A creation about to be announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewIntent<'a> {
+    /// What is to be made.
+    pub kind: IntentKind,
+    /// The item that gets a partner or a comment.
+    pub source: &'a ItemKey,
+    /// The marker inside what is made.
+    pub marker: &'a Marker,
+    /// What the item says of which a partner is made.
+    pub sent: Option<&'a Content>,
 }
 
 /// What an intent announces.

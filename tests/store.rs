@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use evenkeel::config::{DatabaseUrl, PostgresTls, PostgresUrl};
 use evenkeel::model::{
-    Assignees, BySide, Content, Field, FieldChange, Fingerprint, IssueRef, ItemKey, LinkId, LinkStatus, Marker, PassId,
-    RouteName, Side, Status, TaskGid, Timestamp, Waiting,
+    Assignees, BySide, Content, Field, FieldChange, Fingerprint, IntentId, IssueRef, ItemKey, LinkId, LinkStatus,
+    Marker, PassId, RouteName, Side, Status, TaskGid, Timestamp, Waiting,
 };
 use evenkeel::provider::Requests;
 use evenkeel::store::{
     Begun, DeliveryFilter, EntryFilter, HookState, IntentKind, LEASE, Lease, LinkChange, NewCall, NewDue, NewEntry,
-    NewLink, PassEnd, PassStart, Record, Store, StoreError, UNKNOWN_REPO, Verdict, Verified, migrate,
+    NewIntent, NewLink, PassEnd, PassStart, Record, Store, StoreError, UNKNOWN_REPO, Verdict, Verified, migrate,
 };
 use support::{Database, postgres};
 
@@ -53,6 +53,19 @@ fn key(text: &str) -> ItemKey {
 
 fn lease(store: &Store, name: &str) -> Lease {
     store.acquire(&route(name), "test", at(0)).expect("the database answers").expect("nobody holds it")
+}
+
+/// Announces a creation for an item that says nothing yet.
+fn announce(
+    store: &Store,
+    lease: &Lease,
+    kind: IntentKind,
+    source: &str,
+    now: Timestamp,
+) -> Result<IntentId, StoreError> {
+    let source = key(source);
+    let marker = Marker::naming(source.clone());
+    store.open_intent(lease, &NewIntent { kind, source: &source, marker: &marker, sent: None }, now)
 }
 
 /// Makes an item due as a trigger does, and takes it up as a pass does before it looks.
@@ -189,7 +202,7 @@ on_both! {
         store.record(&app, &Record { link: vec![pair(2, 2)], ..Record::default() }, at(0)).expect("recorded");
         assert_eq!(store.repo_id(&route("app"), &repo).expect("answers"), Some(501));
         let marker = Marker::naming(key("github:Acme/App#3"));
-        store.open_intent(&app, IntentKind::Task, &key("github:Acme/App#3"), &marker, at(0)).expect("announced");
+        announce(&store, &app, IntentKind::Task, "github:Acme/App#3", at(0)).expect("announced");
         let waits = vec![due("github:Acme/App#4", 0), due("github:acme/apple#4", 0)];
         let rename = Some((501, "acme/new".parse().expect("a repository")));
         store.record(&app, &Record { due: waits, ..Record::default() }, at(1)).expect("recorded");
@@ -316,8 +329,7 @@ on_both! {
     fn a_record_is_all_or_nothing(database: &Database) {
         let store = database.open();
         let lease = lease(&store, "app");
-        let intent = store.open_intent(&lease, IntentKind::Issue, &key("asana:1"), &Marker::naming(key("asana:1")), at(0));
-        let intent = intent.expect("announced");
+        let intent = announce(&store, &lease, IntentKind::Issue, "asana:1", at(0)).expect("announced");
         ring_and_take_up(&store, &lease, "asana:1");
         let mut record = Record {
             link: vec![pair(1, 1)],
@@ -437,7 +449,7 @@ on_both! {
         };
         for lease in [stale.clone(), Lease { holder: fresh.holder.clone(), ..stale.clone() }, Lease { token: fresh.token, ..stale.clone() }] {
             assert!(matches!(store.record(&lease, &record, at(90)), Err(StoreError::LostLease { .. })), "{lease:?}");
-            let announced = store.open_intent(&lease, IntentKind::Task, &key("asana:1"), &Marker::naming(key("asana:1")), at(90));
+            let announced = announce(&store, &lease, IntentKind::Task, "asana:1", at(90));
             assert!(matches!(announced, Err(StoreError::LostLease { .. })), "{lease:?}");
         }
         assert_eq!(everything(&store), before);
@@ -473,9 +485,7 @@ on_both! {
     fn an_open_intent_is_found_again_instead_of_opened_twice(database: &Database) {
         let store = database.open();
         let lease = lease(&store, "app");
-        let open = |kind, source: &str, now| {
-            store.open_intent(&lease, kind, &key(source), &Marker::naming(key(source)), now).expect("announced")
-        };
+        let open = |kind, source: &str, now| announce(&store, &lease, kind, source, now).expect("announced");
         let first = open(IntentKind::Task, "github:Acme/App#1", at(0));
         assert_eq!(open(IntentKind::Task, "github:acme/app#1", at(60)), first);
         let comment = open(IntentKind::Comment, "asana:1", at(0));
@@ -490,6 +500,20 @@ on_both! {
         store.record(&lease, &Record { close_intents: vec![first, issue], ..Record::default() }, at(61)).expect("recorded");
         assert_eq!(store.intents(&route("app")).expect("answers").len(), 1);
         assert_ne!(open(IntentKind::Issue, "asana:1", at(70)), issue, "a new one is not the old one");
+    }
+
+    fn an_open_intent_knows_what_was_sent_last(database: &Database) {
+        let store = database.open();
+        let lease = lease(&store, "app");
+        let source = key("asana:1");
+        let marker = Marker::naming(source.clone());
+        let say = |title: &str| Content { title: title.to_owned(), body: "a\0b\n".to_owned(), ..Content::default() };
+        for (second, sent) in [(0, Some(say("Fix login"))), (1, Some(say("Fix the login"))), (2, None)] {
+            let new = NewIntent { kind: IntentKind::Issue, source: &source, marker: &marker, sent: sent.as_ref() };
+            store.open_intent(&lease, &new, at(second)).expect("announced");
+            let found = store.intents(&route("app")).expect("answers");
+            assert_eq!(found.iter().map(|intent| &intent.sent).collect::<Vec<_>>(), [&sent]);
+        }
     }
 
     fn wake_ups_merge_and_the_earlier_time_and_the_higher_count_win(database: &Database) {
@@ -916,7 +940,8 @@ fn sample_rows_are_understood(store: &Store) {
     let statuses: Vec<LinkStatus> = links.iter().map(|link| link.status).collect();
     assert_eq!(statuses, [LinkStatus::Active, LinkStatus::Left, LinkStatus::Retired, LinkStatus::Active]);
     assert_eq!(store.tombstones(&app, &[key("asana:1204")]).expect("tombstones").len(), 1);
-    assert_eq!(store.intents(&app).expect("intents").len(), 1);
+    let intents = store.intents(&app).expect("intents");
+    assert_eq!(intents.iter().map(|intent| &intent.sent).collect::<Vec<_>>(), [&None]);
     assert_eq!(store.due(&app, at(100), 10).expect("dues")[0].attempts, 2);
     assert_eq!(store.parked(None).expect("parked")[0].parked_at, Some(at(50)));
     let passes = store.passes(None, 10).expect("passes");

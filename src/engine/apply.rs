@@ -189,7 +189,7 @@ impl Hands<'_, '_> {
     fn repair(&mut self, repair: &Repair, pair: Option<PairSeen>) -> Result<(), Failure> {
         match (&repair.action, pair) {
             (Action::Create { from, content }, _) => self.create(repair, from, content),
-            (Action::Join { items, intent, .. }, _) => self.join(repair, items, *intent),
+            (Action::Join { items, intent, known, .. }, _) => self.join(repair, items, *intent, known.as_deref()),
             (Action::Update { .. } | Action::Retire { .. } | Action::Note { .. }, Some(pair)) => {
                 self.in_step(repair.clone(), pair)
             }

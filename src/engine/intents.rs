@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Engine, EngineError};
 use crate::clock::{earlier, later};
-use crate::model::{IntentId, Item, ItemKey, Side, Timestamp};
+use crate::model::{Content, IntentId, Item, ItemKey, Side, Timestamp};
 use crate::provider::Marked;
 use crate::store::{Intent, IntentKind};
 
@@ -23,6 +23,8 @@ pub(super) struct OpenCreation {
     pub(super) until: Timestamp,
     /// What carries its marker.
     pub(super) found: Option<Item>,
+    /// What the item said when its partner was asked for.
+    pub(super) sent: Option<Content>,
 }
 
 /// When all there was of a side was last looked through, and an entry could not be read: a note of the route.
@@ -80,7 +82,13 @@ pub(super) fn open_creations(
                     None => (None, later(now, grace)),
                 };
             }
-            open.push(OpenCreation { id: intent.id, source: intent.source.clone(), until: looked_for, found });
+            open.push(OpenCreation {
+                id: intent.id,
+                source: intent.source.clone(),
+                until: looked_for,
+                found,
+                sent: intent.sent.clone(),
+            });
         }
     }
     Ok(open)

@@ -118,7 +118,7 @@ impl Engine {
                     let now = self.clock.now();
                     plan.seen.tracker += 1;
                     plan.seen.forge += 1;
-                    plan.repairs.push(plan_join(items, None, cause.to_owned(), &self.rules, now));
+                    plan.repairs.push(plan_join(items, None, None, cause.to_owned(), &self.rules, now));
                 }
                 Err((item, why)) => plan.skip(Skip { item, why }),
             }

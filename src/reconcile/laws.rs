@@ -295,7 +295,7 @@ proptest! {
             tracker: item(Side::Tracker, view(Side::Tracker, &tracker, &rules.people), 1, &rules),
             forge: item(Side::Forge, view(Side::Forge, &forge, &rules.people), 2, &rules),
         };
-        let joined = plan_join(items.clone(), None, "test".into(), &rules, now());
+        let joined = plan_join(items.clone(), None, None, "test".into(), &rules, now());
         let Action::Join { base, waiting, writes, .. } = &joined.action else { panic!("{joined:?}") };
         prop_assert!(tracker.labels.is_subset(&base.labels) && forge.labels.is_subset(&base.labels));
         if items.tracker.content.body != items.forge.content.body

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::fields::{COMPARED, desired_assignees, fingerprint, same, shows, value, view};
 use super::footer::{issue_footer, task_footer};
 use super::merge::{Outcome, Said, merge};
-use super::pairing::untouched;
 use super::plan::{Action, Question, Repair, Skip, Write};
 use crate::model::{
     BySide, Change, Content, Field, FieldChange, FieldPolicy, Fingerprint, IntentId, Item, ItemKey, Link, LinkStatus,
@@ -87,17 +86,17 @@ pub fn plan_pair(pair: &PairSeen, rules: &Rules, now: Timestamp) -> PairPlan {
     }
 }
 
-/// Joins two items that exist into a new pair.
+/// Joins two items that exist into a new pair; `known` is what they are known to have agreed on.
 pub fn plan_join(
     items: BySide<Item>,
     intent: Option<IntentId>,
+    known: Option<Content>,
     cause: String,
     rules: &Rules,
     now: Timestamp,
 ) -> Repair {
     let said =
         BySide::from_fn(|side| Said { content: Some(&items[side].content), edited_at: Some(items[side].updated_at) });
-    let known = intent.and_then(|_| untouched(&items, rules));
     let outcome = merge(known.as_ref(), said, rules, now);
     let shown = BySide::from_fn(|side| Some(&items[side]));
     let keys = BySide::from_fn(|side| items[side].key.clone());
@@ -112,7 +111,14 @@ pub fn plan_join(
         title: merged.title.clone(),
         cause,
         seen: BySide::from_fn(|side| Some(fingerprint(&items[side], &rules.policy))),
-        action: Action::Join { items: Box::new(items), intent, writes, base: Box::new(merged), waiting },
+        action: Action::Join {
+            items: Box::new(items),
+            intent,
+            known: known.map(Box::new),
+            writes,
+            base: Box::new(merged),
+            waiting,
+        },
     }
 }
 

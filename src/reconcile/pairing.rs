@@ -24,6 +24,17 @@ pub enum Claim {
     Gone,
 }
 
+/// A creation whose answer is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Its intent.
+    pub id: IntentId,
+    /// Until when what was made is looked for.
+    pub until: Timestamp,
+    /// What the item said of which a partner was to be made, if that was kept.
+    pub sent: Option<Content>,
+}
+
 /// Everything the decision about unlinked items needs.
 #[derive(Debug, Clone, Default)]
 pub struct Strangers {
@@ -31,8 +42,8 @@ pub struct Strangers {
     pub items: BySide<Vec<Item>>,
     /// Claims that cannot be followed, by claiming item.
     pub claims: BTreeMap<ItemKey, Claim>,
-    /// Open creations: the item that gets a partner, the intent, and until when it is looked for.
-    pub intents: BTreeMap<ItemKey, (IntentId, Timestamp)>,
+    /// Open creations, by the item that gets a partner.
+    pub intents: BTreeMap<ItemKey, Unanswered>,
     /// Pairs that a person unmade.
     pub tombstones: BTreeSet<BySide<ItemKey>>,
     /// Items that this pass must leave alone, and why (parked, linked on another route). Their claims count all
@@ -111,17 +122,19 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
                 }
                 taken.insert(only.clone());
                 taken.insert(partner.clone());
-                let intent = intents.get(partner).map(|(id, _)| *id);
-                let cause = if intent.is_some() {
+                let unanswered = intents.get(partner);
+                let cause = if unanswered.is_some() {
                     "an earlier creation had succeeded although its answer was lost".to_owned()
                 } else {
                     format!("{only} carries the marker of {partner}")
                 };
+                let known = unanswered.and_then(|creation| Some(as_sent(creation.sent.clone()?, other, one, rules)));
                 let items = match only.side() {
                     Side::Tracker => BySide { tracker: one.clone(), forge: other.clone() },
                     Side::Forge => BySide { tracker: other.clone(), forge: one.clone() },
                 };
-                plan.repairs.push(plan_join(items, intent, cause, rules, now));
+                let intent = unanswered.map(|creation| creation.id);
+                plan.repairs.push(plan_join(items, intent, known, cause, rules, now));
             }
             several => {
                 for key in several {
@@ -166,7 +179,7 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
             }
         } else if unmade.contains(&key) || tombstones.iter().any(|pair| pair[side] == key) {
             plan.skip(skip("somebody let go of this pair (`evenkeel links add` makes it again)".to_owned()));
-        } else if let Some((_, until)) = intents.get(&key) {
+        } else if let Some(Unanswered { until, .. }) = intents.get(&key) {
             plan.skip(skip(format!(
                 "an earlier creation of its partner is still unanswered; it is looked for until {until:.0}"
             )));
@@ -180,7 +193,8 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
     }
 }
 
-fn pair_of(one: &ItemKey, other: &ItemKey) -> BySide<ItemKey> {
+/// Two keys, one of each side, as a pair.
+pub fn pair_of(one: &ItemKey, other: &ItemKey) -> BySide<ItemKey> {
     match one.side() {
         Side::Tracker => BySide { tracker: one.clone(), forge: other.clone() },
         Side::Forge => BySide { tracker: other.clone(), forge: one.clone() },
@@ -276,18 +290,17 @@ pub fn agreed(from: &Item, made: &Item, rules: &Rules) -> Content {
     base
 }
 
-/// A service may stamp an item a little later than it says that it created it, without anybody's edit.
-const STAMP_SLACK_SECONDS: i64 = 5;
-
-/// What both agree on when a creation of ours is found again and nobody has touched what was made: as after
-/// the creation itself, so that an issue born open does not reopen its done task. `None` otherwise.
-pub fn untouched(items: &BySide<Item>, rules: &Rules) -> Option<Content> {
-    let names =
-        |side: Side| items[side].marker.as_ref().is_some_and(|marker| marker.partner == items[side.opposite()].key);
-    let side = Side::BOTH.into_iter().find(|side| names(*side))?;
-    let made = &items[side];
-    let as_made = made.updated_at.duration_since(made.created_at).as_secs() <= STAMP_SLACK_SECONDS;
-    as_made.then(|| agreed(&items[side.opposite()], made, rules))
+/// What both agreed on when a creation is found again whose answer was lost: what was sent for it. Whoever has edited
+/// either item since, at once or much later, has edited it as they would have edited a pair.
+///
+/// Two things a new partner shows are nobody's edit: it may be born open, whatever was sent, and the service may have
+/// left out labels and people. Who reopened it or took one of those away at once is not heard: it is given once more.
+fn as_sent(content: Content, from: &Item, made: &Item, rules: &Rules) -> Content {
+    let then = Item { content, ..from.clone() };
+    let Content { assignees, labels, status, .. } = agreed(&then, made, rules);
+    let sent = then.content;
+    let status = if sent.status == Status::Open { sent.status } else { status };
+    Content { assignees, labels, status, ..sent }
 }
 
 /// A new partner that says what the item says, as far as the policy goes.

@@ -38,6 +38,9 @@ pub enum Action {
         items: Box<BySide<Item>>,
         /// The intent that this settles, if one was open.
         intent: Option<IntentId>,
+        /// What both agreed on before, if one was made from the other and its answer was lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        known: Option<Box<Content>>,
         /// At most one update for each side.
         writes: BySide<Option<Write>>,
         /// What both agree on afterwards.

@@ -8,8 +8,8 @@ use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::intents;
 use super::verbatim::KeptDsl;
-use super::{Intent, IntentKind, Lease, Store, StoreError, columns, leases};
-use crate::model::{IntentId, ItemKey, Marker, RouteName, Timestamp};
+use super::{Intent, Lease, NewIntent, Store, StoreError, columns, leases};
+use crate::model::{IntentId, RouteName, Timestamp};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = intents)]
@@ -21,11 +21,12 @@ struct IntentRow {
     marker: String,
     opened_at: i64,
     tried_at: i64,
+    sent: Option<String>,
 }
 
 impl IntentRow {
     fn intent(self) -> Result<Intent, Fault> {
-        let Self { id, route, kind, source, marker, opened_at, tried_at } = self;
+        let Self { id, route, kind, source, marker, opened_at, tried_at, sent } = self;
         let what = format_args!("intent {id}");
         Ok(Intent {
             id: IntentId(id),
@@ -35,6 +36,7 @@ impl IntentRow {
             marker: columns::parse(what, &marker)?,
             opened_at: columns::moment(what, opened_at)?,
             tried_at: columns::moment(what, tried_at)?,
+            sent: sent.map(|sent| columns::from_json(what, &sent)).transpose()?,
         })
     }
 }
@@ -49,39 +51,39 @@ struct IntentInsert<'a> {
     marker: String,
     opened_at: i64,
     tried_at: i64,
+    sent: Option<String>,
 }
 
 impl Store {
     /// Announces a creation, durably, before its request leaves. One that is open for the same kind and source is
-    /// tried again: its id, with a new `tried_at` and the marker of now.
+    /// tried again: its id, with a new `tried_at` and what is sent now.
     ///
     /// # Errors
     /// `LostLease` when the lease is no longer ours, and when the database fails.
-    pub fn open_intent(
-        &self,
-        lease: &Lease,
-        kind: IntentKind,
-        source: &ItemKey,
-        marker: &Marker,
-        now: Timestamp,
-    ) -> Result<IntentId, StoreError> {
+    pub fn open_intent(&self, lease: &Lease, intent: &NewIntent<'_>, now: Timestamp) -> Result<IntentId, StoreError> {
         let route = &lease.route;
-        let row = IntentInsert {
-            route: route.as_str(),
-            kind: kind.as_str(),
-            source: source.to_string(),
-            source_key: columns::key(source),
-            marker: marker.to_string(),
-            opened_at: columns::millis(now),
-            tried_at: columns::millis(now),
-        };
+        let NewIntent { kind, source, marker, sent } = intent;
         self.backend.write(format_args!("route {route}: announcing a creation for {source}"), |conn| {
             leases::fence(conn, lease)?;
+            let row = IntentInsert {
+                route: route.as_str(),
+                kind: kind.as_str(),
+                source: source.to_string(),
+                source_key: columns::key(source),
+                marker: marker.to_string(),
+                opened_at: columns::millis(now),
+                tried_at: columns::millis(now),
+                sent: sent.map(|sent| columns::to_json("what is sent", sent)).transpose()?,
+            };
             let id: i64 = on!(conn, |c| diesel::insert_into(intents::table)
                 .values(&row)
                 .on_conflict((intents::route, intents::kind, intents::source_key))
                 .do_update()
-                .set((intents::tried_at.eq(excluded(intents::tried_at)), intents::marker.eq(excluded(intents::marker))))
+                .set((
+                    intents::tried_at.eq(excluded(intents::tried_at)),
+                    intents::marker.eq(excluded(intents::marker)),
+                    intents::sent.eq(excluded(intents::sent))
+                ))
                 .returning(intents::id)
                 .kept()
                 .get_result(c))?;

@@ -49,6 +49,7 @@ diesel::table! {
         marker -> Text,
         opened_at -> BigInt,
         tried_at -> BigInt,
+        sent -> Nullable<Text>,
     }
 }
 

@@ -8,8 +8,8 @@ use crate::clock::since;
 use crate::engine::{Counts, EngineError};
 use crate::model::{BySide, Content, FieldChange, IntentId, IssueRef, Item, ItemKey, Link, Marker, Native, Side};
 use crate::provider::{Draft, Found, ProviderError, Remedy};
-use crate::reconcile::{COMPARED, PairSeen, Repair, Sight, agreed, issue_footer, task_footer, untouched};
-use crate::store::{IntentKind, NewDue, NewEntry, NewLink, Record, StoreError};
+use crate::reconcile::{COMPARED, PairSeen, Repair, Sight, agreed, issue_footer, task_footer};
+use crate::store::{IntentKind, NewDue, NewEntry, NewIntent, NewLink, Record, StoreError};
 
 /// How long an issue that cannot be read is waited for before its task is told nothing.
 const COMMENT_PATIENCE: Duration = Duration::from_secs(24 * 3_600);
@@ -37,8 +37,8 @@ impl Hands<'_, '_> {
             Side::Forge => IntentKind::Issue,
             Side::Tracker => IntentKind::Task,
         };
-        let intent =
-            self.engine.store.open_intent(self.watch.lease, kind, &from.key, &marker, self.engine.clock.now())?;
+        let new = NewIntent { kind, source: &from.key, marker: &marker, sent: Some(&from.content) };
+        let intent = self.engine.store.open_intent(self.watch.lease, &new, self.engine.clock.now())?;
         self.announced.push(intent);
         let draft = Draft { content: content.clone(), footer, marker };
         let made = match self.engine.providers[target].create(&draft) {
@@ -82,6 +82,7 @@ impl Hands<'_, '_> {
         repair: &Repair,
         items: &BySide<Item>,
         intent: Option<IntentId>,
+        known: Option<&Content>,
     ) -> Result<(), Failure> {
         let entry = NewEntry {
             partner: Some(items.forge.key.clone()),
@@ -89,8 +90,7 @@ impl Hands<'_, '_> {
         };
         // An answer that was lost has lost its comment too; a rebuilt pair has had one.
         let comment = self.announce_comment(items, intent.is_some())?;
-        let base = intent.and_then(|_| untouched(items, &self.engine.rules));
-        let link = self.link(items, base, intent.into_iter().collect(), comment, entry)?;
+        let link = self.link(items, known.cloned(), intent.into_iter().collect(), comment, entry)?;
         self.report.counts.joined += 1;
         self.comment_once(items, comment)?;
         self.after_linking(link, items.clone())
@@ -189,9 +189,8 @@ impl Hands<'_, '_> {
             return Ok(None);
         }
         let marker = Marker::naming(items.forge.key.clone());
-        let now = self.engine.clock.now();
-        let store = &self.engine.store;
-        Ok(Some(store.open_intent(self.watch.lease, IntentKind::Comment, &items.tracker.key, &marker, now)?))
+        let new = NewIntent { kind: IntentKind::Comment, source: &items.tracker.key, marker: &marker, sent: None };
+        Ok(Some(self.engine.store.open_intent(self.watch.lease, &new, self.engine.clock.now())?))
     }
 
     /// Makes a comment that was just announced.

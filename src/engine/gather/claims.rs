@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Gathering, WAITING_READS_MAX, by_item};
 use crate::engine::EngineError;
 use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
-use crate::reconcile::{Claim, Sight, fingerprint};
+use crate::reconcile::{Claim, Sight, Unanswered, fingerprint};
 use crate::store::{Brief, NewLink, UNKNOWN_REPO};
 
 /// Former names of repositories that one pass asks about; a repository is seldom renamed more often than that.
@@ -51,7 +51,8 @@ impl Gathering<'_> {
     ) -> Result<(), EngineError> {
         for intent in crate::engine::intents::open_creations(self.engine, &mut self.closing.notes)? {
             alive(0)?;
-            self.strangers.intents.insert(intent.source.clone(), (intent.id, intent.until));
+            let unanswered = Unanswered { id: intent.id, until: intent.until, sent: intent.sent };
+            self.strangers.intents.insert(intent.source.clone(), unanswered);
             match intent.found {
                 Some(mut item) => {
                     self.known_name(&mut item)?;
@@ -193,7 +194,7 @@ impl Gathering<'_> {
                 }
             }
             let intents = &mut self.strangers.intents;
-            let open: Vec<_> = intents.iter().filter_map(|(key, open)| Some((renamed(key)?, *open))).collect();
+            let open: Vec<_> = intents.iter().filter_map(|(key, open)| Some((renamed(key)?, open.clone()))).collect();
             intents.extend(open);
         }
         Ok(())

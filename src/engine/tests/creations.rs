@@ -43,6 +43,60 @@ fn a_creation_whose_answer_was_lost_is_found_by_its_marker() {
 }
 
 #[test]
+fn what_is_edited_at_once_on_an_item_whose_creation_had_no_answer_crosses_over() {
+    for direction in [Side::Tracker, Side::Forge] {
+        let world = World::new(both());
+        let (source, target) = match direction {
+            Side::Tracker => (&world.tracker, &world.forge),
+            Side::Forge => (&world.forge, &world.tracker),
+        };
+        let from = source.put(1, task("Fix login"));
+        target.trouble(Some(Trouble::LostAnswer));
+        world.poll();
+        let made = target.all()[0].key.clone();
+        assert_eq!(target.get(&made).created_at, world.clock.now(), "it was made this moment");
+        target.edit(&made, |item| item.content.title = "Fix the login".into());
+        target.edit(&made, |item| item.content.body = "Some words.\n\nMore words, and these.".into());
+        source.edit(&from, |item| item.content.body = "Some other words.\n\nMore words.".into());
+        let report = world.poll();
+        assert_eq!((report.counts.joined, report.counts.waiting), (1, 0), "{report:#?}");
+        world.poll();
+        for content in [source.get(&from).content, target.get(&made).content] {
+            assert_eq!(content.title, "Fix the login", "{direction}");
+            assert_eq!(content.body, "Some other words.\n\nMore words, and these.", "{direction}");
+        }
+        world.settles();
+    }
+}
+
+#[test]
+fn an_issue_whose_creation_had_no_answer_was_born_open_and_closed_by_somebody() {
+    let mut rules = both();
+    rules.filter.tracker.include_done = true;
+    for (before, by, after) in [
+        // Born open, for a task that is done: nobody reopened it.
+        (Status::Done, None, Status::Done),
+        (Status::Open, None, Status::Open),
+        // Closed by somebody, the moment it was there.
+        (Status::Open, Some(Status::Done), Status::Done),
+    ] {
+        let world = World::new(rules.clone());
+        let from = world.tracker.put(1, Content { status: before, ..task("Fix login") });
+        world.forge.trouble(Some(Trouble::LostAnswer));
+        world.poll();
+        let made = world.forge.all()[0].key.clone();
+        if let Some(status) = by {
+            world.forge.edit(&made, |item| item.content.status = status);
+        }
+        world.poll();
+        world.poll();
+        let shown = (world.tracker.get(&from).content.status, world.forge.get(&made).content.status);
+        assert_eq!(shown, (after, after), "{before:?}, then {by:?}");
+        world.settles();
+    }
+}
+
+#[test]
 fn a_creation_that_listings_do_not_show_yet_waits_for_the_grace_and_is_then_found() {
     let world = World::new(Rules::default());
     world.tracker.put(1, task("Fix login"));
