@@ -23,6 +23,8 @@ pub(super) struct OpenCreation {
     pub(super) until: Timestamp,
     /// What carries its marker.
     pub(super) found: Option<Item>,
+    /// When it was last tried.
+    pub(super) tried_at: Timestamp,
     /// What the item said when its partner was asked for.
     pub(super) sent: Option<Content>,
 }
@@ -87,6 +89,7 @@ pub(super) fn open_creations(
                 source: intent.source.clone(),
                 until: looked_for,
                 found,
+                tried_at: intent.tried_at,
                 sent: intent.sent.clone(),
             });
         }

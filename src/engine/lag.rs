@@ -33,16 +33,19 @@ impl Engine {
     /// may not know it yet: the partner of something just made must not be closed for that.
     pub(super) fn too_new_to_be_gone(&self, link: &Link, sight: &mut Sight, now: Timestamp) {
         if *sight == Sight::Absent && just_now(link.created_at, now) {
-            *sight = Sight::Unseen("it was made a moment ago and is not shown yet".to_owned());
+            *sight = Sight::Unseen(NOT_YET.to_owned());
         }
     }
 }
 
 /// Whether it was so short a time ago that a copy may lag. What lies far ahead was noted by a clock that was wrong, and
 /// says nothing.
-fn just_now(then: Timestamp, now: Timestamp) -> bool {
+pub(super) fn just_now(then: Timestamp, now: Timestamp) -> bool {
     since(then, now) < LAG_MAX && since(now, then) < LAG_MAX
 }
+
+/// What is said of an item that a copy may not know yet.
+pub(super) const NOT_YET: &str = "it was made a moment ago and is not shown yet";
 
 /// What is said of an item that lags.
 pub(super) const LAGS: &str = "it is shown as it was before it was last brought in step";

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gathering, WAITING_READS_MAX, by_item};
 use crate::engine::EngineError;
-use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
-use crate::reconcile::{Claim, Sight, Unanswered, fingerprint};
+use crate::engine::lag::{NOT_YET, just_now};
+use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Marker, Native, Place, RepoName, Side};
+use crate::reconcile::{Claim, Sight, Strangers, Unanswered, fingerprint, pair_of};
 use crate::store::{Brief, NewLink, UNKNOWN_REPO};
 
 /// Former names of repositories that one pass asks about; a repository is seldom renamed more often than that.
@@ -61,7 +62,9 @@ impl Gathering<'_> {
                     let linked = self.engine.store.briefs(&self.engine.route, &keys)?;
                     let linked: Vec<Brief> =
                         linked.into_iter().filter(|brief| brief.status != LinkStatus::Retired).collect();
-                    if !there || !linked.is_empty() {
+                    // It was there when its partner was asked for: a copy that lags may not know it yet.
+                    let left = !there && !just_now(intent.tried_at, self.now);
+                    if left || !linked.is_empty() {
                         // Linked by somebody else meanwhile, or nobody is left to link: the creation is settled.
                         self.closing.close_intents.push(intent.id);
                         self.strangers.intents.remove(&intent.source);
@@ -124,20 +127,22 @@ impl Gathering<'_> {
                 self.strangers.claims.insert(item, Claim::Taken(by.clone()));
                 continue;
             }
-            let pair = match item.side() {
-                Side::Tracker => BySide { tracker: item.clone(), forge: partner.clone() },
-                Side::Forge => BySide { tracker: partner.clone(), forge: item.clone() },
-            };
+            let pair = pair_of(&item, &partner);
             if self.stranger_keys.contains(&partner)
                 || self.parked.contains(&item)
                 || self.strangers.tombstones.contains(&pair)
             {
                 continue;
             }
+            // An open creation finds the claim again, and needs no other memory.
+            let open = self.strangers.intents.contains_key(&partner);
             match self.look(&partner)? {
+                Sight::Absent | Sight::Moved(_) if open => {
+                    self.strangers.claims.insert(item, Claim::Unreadable(NOT_YET.to_owned()));
+                }
                 Sight::Shown(found) if found.place == Place::Left => {
                     let why = format!("{partner} is not in the route");
-                    if known.insert(partner.clone()) {
+                    if !open && known.insert(partner.clone()) {
                         self.remember(&whole, &partner)?;
                     }
                     self.strangers.claims.insert(item, Claim::Unreadable(why));
@@ -200,7 +205,37 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Keeps a pair of which one half is gone or away: if it comes back, it must not get another partner.
+    /// Keeps which unlinked item a parked one belongs with: it is read now, and no cursor brings it up once more when
+    /// somebody takes the parked one back, which would then get another partner. An open creation is such a memory.
+    pub(super) fn remember_parked(&mut self, strangers: &Strangers) -> Result<(), EngineError> {
+        let mut claimants: BTreeMap<&ItemKey, Vec<&Item>> = BTreeMap::new();
+        for item in strangers.items.iter().flat_map(|(_, items)| items) {
+            if let Some(Marker { partner }) = &item.marker
+                && partner.side() != item.side()
+                && self.parked.contains(partner)
+            {
+                claimants.entry(partner).or_default().push(item);
+            }
+        }
+        for (partner, items) in claimants {
+            // Of several, somebody has to say which it is.
+            let [item] = items.as_slice() else { continue };
+            let names_another = |other: &&Item| other.marker.as_ref().is_some_and(|marker| marker.partner != item.key);
+            let there = strangers.items[partner.side()].iter().find(|other| other.key == *partner);
+            let pair = [item.key.clone(), partner.clone()];
+            if there.filter(|other| !names_another(other)).is_some()
+                && !strangers.intents.contains_key(partner)
+                && !strangers.claims.contains_key(&item.key)
+                && !strangers.tombstones.contains(&pair_of(&item.key, partner))
+                && self.engine.store.briefs(&self.engine.route, &pair)?.is_empty()
+            {
+                self.remember(item, partner)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a pair of which one half is gone, away or parked: if it comes back, it must not get another partner.
     pub(super) fn remember(&mut self, item: &Item, partner: &ItemKey) -> Result<(), EngineError> {
         let engine = self.engine;
         let (task, issue) = match (&item.key, partner) {

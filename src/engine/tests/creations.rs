@@ -1,6 +1,7 @@
 //! New pairs: one partner each, whatever becomes of the answer.
 
 use super::*;
+use crate::store::NewDue;
 
 #[test]
 fn new_tasks_get_one_issue_each_and_an_edit_crosses_over() {
@@ -94,6 +95,50 @@ fn an_issue_whose_creation_had_no_answer_was_born_open_and_closed_by_somebody() 
         assert_eq!(shown, (after, after), "{before:?}, then {by:?}");
         world.settles();
     }
+}
+
+#[test]
+fn a_creation_stays_announced_while_a_copy_may_lag_that_does_not_show_its_source() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    lock(&world.tracker.shelf).unknown_once.insert(key);
+    // At once: the copy lags by seconds.
+    let report = world.engine.pass(&Wake::Poll { belt: false }, &PassOptions::default()).expect("the pass runs");
+    assert_eq!(report.counts.created, 0, "{report:#?}");
+    world.poll();
+    world.settles();
+    assert_eq!(world.forge.all().len(), 1);
+    // Only an announced creation tells its task of its issue.
+    assert_eq!(lock(&world.tracker.shelf).comments.len(), 1, "it was taken for settled");
+}
+
+#[test]
+fn a_parked_item_that_is_taken_back_gets_the_partner_that_was_seen_meanwhile_and_no_second_one() {
+    let mut world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.engine.store = Store::in_memory().expect("a database in memory");
+    let parked = NewDue {
+        item: key.clone(),
+        reason: "it could not be read".into(),
+        not_before: world.clock.now(),
+        attempts: 3,
+        last_error: Some("status 500".into()),
+        parked: true,
+    };
+    world.engine.store.ring(&world.engine.route, &[parked], None, world.clock.now()).expect("the store");
+    for _ in 0..2 {
+        assert_eq!(world.poll().counts.created, 0);
+    }
+    let parked = world.engine.store.parked(None).expect("the store");
+    assert_eq!(parked.len(), 1, "{parked:#?}");
+    world.engine.store.unpark(parked[0].id, world.clock.now()).expect("unparked");
+    world.pass(&Wake::Retry);
+    world.poll();
+    world.settles();
+    assert_eq!(world.forge.all().len(), 1, "a second partner was made");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(in crate::engine) struct Shelf {
     pub(in crate::engine) items: BTreeMap<ItemKey, Item>,
     pub(in crate::engine) gone: BTreeSet<ItemKey>,
     pub(in crate::engine) hidden: BTreeSet<ItemKey>,
+    /// The next direct read of these is answered by a copy that does not know them yet.
+    pub(in crate::engine) unknown_once: BTreeSet<ItemKey>,
     /// Which items moved, in order; a cursor is a place in it.
     pub(in crate::engine) moved: Vec<ItemKey>,
     pub(in crate::engine) comments: Vec<(ItemKey, String)>,
@@ -185,7 +187,10 @@ impl Observe for Fake {
 
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let shelf = lock(&self.shelf);
+        let mut shelf = lock(&self.shelf);
+        if shelf.unknown_once.remove(key) {
+            return Ok(Found::Gone);
+        }
         let key = shelf.former.get(key).unwrap_or(key);
         if shelf.unanswered.contains(key) {
             self.fails(Some(Trouble::Unreachable), "read")?;
