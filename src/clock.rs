@@ -1,7 +1,7 @@
 //! Time, waiting and chance as arguments, so that a whole world can run under a virtual clock.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 pub use jiff::Timestamp;
 
@@ -12,15 +12,34 @@ pub trait Clock: Send + Sync {
 
     /// Waits for `duration`, or less when `stop` is raised. Answers false when stopped.
     fn sleep(&self, duration: Duration, stop: &Stop) -> bool;
+
+    /// Whether it was set within the last `span`, as far as that was noticed: how long ago something was is then not
+    /// known. Nobody sets a clock that does not say so.
+    fn was_set(&self, span: Duration) -> bool {
+        let _ = span;
+        false
+    }
 }
 
 /// The system's clock.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemClock;
 
+/// A process has one, and it is looked at all the time.
+static SYSTEM: LazyLock<(Instant, Mutex<Settings>)> = LazyLock::new(|| (Instant::now(), Mutex::default()));
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        let now = Timestamp::now();
+        let (began, settings) = &*SYSTEM;
+        lock(settings).look(now, began.elapsed());
+        now
+    }
+
+    fn was_set(&self, span: Duration) -> bool {
+        self.now();
+        let (began, settings) = &*SYSTEM;
+        lock(settings).within(span, began.elapsed())
     }
 
     fn sleep(&self, duration: Duration, stop: &Stop) -> bool {
@@ -53,6 +72,35 @@ impl Clock for VirtualClock {
     fn sleep(&self, duration: Duration, stop: &Stop) -> bool {
         self.advance(duration);
         !stop.raised()
+    }
+}
+
+/// More than a clock is adjusted by little by little between two looks at it.
+const ADJUSTED_MAX: Duration = Duration::from_secs(5);
+
+/// Notices that a clock was set: it has moved otherwise than time has passed.
+#[derive(Debug, Default)]
+struct Settings {
+    /// The last look: what the clock said, and how much time had passed.
+    looked: Option<(Timestamp, Duration)>,
+    /// How much time had passed when it was last found to have been set.
+    set: Option<Duration>,
+}
+
+impl Settings {
+    /// `passed` is by a clock that nobody can set, since any moment.
+    fn look(&mut self, now: Timestamp, passed: Duration) {
+        if let Some((then, before)) = self.looked {
+            let expected = later(then, passed.saturating_sub(before));
+            if since(expected, now).max(since(now, expected)) > ADJUSTED_MAX {
+                self.set = Some(passed);
+            }
+        }
+        self.looked = Some((now, passed));
+    }
+
+    fn within(&self, span: Duration, passed: Duration) -> bool {
+        self.set.is_some_and(|set| passed.saturating_sub(set) < span)
     }
 }
 
@@ -101,4 +149,30 @@ impl Stop {
 /// Locks even after another thread panicked: the values guarded here are whole at every moment.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_either_way_is_noticed_and_forgotten_after_a_while() {
+        let start = Timestamp::from_second(1_800_000_000).expect("in range");
+        let minute = Duration::from_secs(60);
+        for (ahead, noticed) in
+            [(0, false), (4, false), (-4, false), (6, true), (-6, true), (3_350, true), (-3_350, true)]
+        {
+            let mut settings = Settings::default();
+            let clock = |passed: Duration, ahead: i64| later(start, passed) + jiff::SignedDuration::from_secs(ahead);
+            settings.look(clock(Duration::ZERO, 0), Duration::ZERO);
+            settings.look(clock(minute * 90, 0), minute * 90);
+            assert!(!settings.within(minute, minute * 90), "time has only passed");
+            settings.look(clock(minute * 91, ahead), minute * 91);
+            settings.look(clock(minute * 91, ahead), minute * 91);
+            assert_eq!(settings.within(minute, minute * 91), noticed, "set by {ahead} s");
+            settings.look(clock(minute * 92, ahead), minute * 92);
+            assert!(!settings.within(minute, minute * 92), "set by {ahead} s, a minute ago");
+        }
+        assert!(!SystemClock.was_set(minute));
+    }
 }

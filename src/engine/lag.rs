@@ -24,7 +24,7 @@ impl Engine {
         let side: Side = item.side();
         // GitHub tells whole seconds: within the second of the settlement nothing can be said.
         let settled = Timestamp::from_second(link.updated_at.as_second()).unwrap_or(link.updated_at);
-        just_now(link.updated_at, now)
+        self.just_now(link.updated_at, now)
             && item.updated_at < settled
             && link.seen[side].as_ref().is_some_and(|seen| *seen != fingerprint(item, &self.rules.policy))
     }
@@ -32,16 +32,16 @@ impl Engine {
     /// Takes an item that is said to be gone for one that was not seen, if its pair is so new that a copy which lags
     /// may not know it yet: the partner of something just made must not be closed for that.
     pub(super) fn too_new_to_be_gone(&self, link: &Link, sight: &mut Sight, now: Timestamp) {
-        if *sight == Sight::Absent && just_now(link.created_at, now) {
+        if *sight == Sight::Absent && self.just_now(link.created_at, now) {
             *sight = Sight::Unseen(NOT_YET.to_owned());
         }
     }
-}
 
-/// Whether it was so short a time ago that a copy may lag. What lies far ahead was noted by a clock that was wrong, and
-/// says nothing.
-pub(super) fn just_now(then: Timestamp, now: Timestamp) -> bool {
-    since(then, now) < LAG_MAX && since(now, then) < LAG_MAX
+    /// Whether it was so short a time ago that a copy may lag. What lies far ahead was noted by a clock that was wrong,
+    /// and says nothing. While ours has just been set, anything may have been a moment ago.
+    pub(super) fn just_now(&self, then: Timestamp, now: Timestamp) -> bool {
+        (since(then, now) < LAG_MAX && since(now, then) < LAG_MAX) || self.clock.was_set(LAG_MAX)
+    }
 }
 
 /// What is said of an item that a copy may not know yet.

@@ -121,6 +121,10 @@ impl<C: Clock> Clock for BeatingClock<C> {
         self.heart.expect(duration);
         self.clock.sleep(duration, stop)
     }
+
+    fn was_set(&self, span: Duration) -> bool {
+        self.clock.was_set(span)
+    }
 }
 
 #[cfg(test)]

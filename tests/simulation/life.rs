@@ -28,6 +28,8 @@ pub struct Life {
     skew: AtomicI64,
     /// Whether its clock ever jumped.
     jumped: AtomicBool,
+    /// When that happened while it ran, ms since the epoch: of what was before, a process knows nothing.
+    set_at: AtomicI64,
     /// Uses of the database until it is busy, and how many it is busy for.
     busy_after: AtomicI64,
     busy_for: AtomicI64,
@@ -42,6 +44,7 @@ impl Life {
             frozen_until: AtomicI64::new(i64::MIN),
             skew: AtomicI64::new(skew),
             jumped: AtomicBool::new(skew != 0),
+            set_at: AtomicI64::new(i64::MIN),
             busy_after: AtomicI64::new(0),
             busy_for: AtomicI64::new(0),
         })
@@ -66,6 +69,7 @@ impl Life {
     pub fn skew(&self, ahead: i64) {
         if self.skew.swap(ahead, Ordering::Relaxed) != ahead {
             self.jumped.store(true, Ordering::Relaxed);
+            self.set_at.store(self.turns.now().as_millisecond(), Ordering::Relaxed);
         }
     }
 
@@ -129,6 +133,11 @@ impl Clock for Life {
         self.turns.pause(duration);
         self.mind();
         !stop.raised()
+    }
+
+    fn was_set(&self, span: Duration) -> bool {
+        let ago = self.turns.now().as_millisecond().saturating_sub(self.set_at.load(Ordering::Relaxed));
+        u128::from(ago.unsigned_abs()) < span.as_millis()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gathering, WAITING_READS_MAX, by_item};
 use crate::engine::EngineError;
-use crate::engine::lag::{NOT_YET, just_now};
+use crate::engine::lag::NOT_YET;
 use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Marker, Native, Place, RepoName, Side};
 use crate::reconcile::{Claim, Sight, Strangers, Unanswered, fingerprint, pair_of};
 use crate::store::{Brief, NewLink, UNKNOWN_REPO};
@@ -63,7 +63,7 @@ impl Gathering<'_> {
                     let linked: Vec<Brief> =
                         linked.into_iter().filter(|brief| brief.status != LinkStatus::Retired).collect();
                     // It was there when its partner was asked for: a copy that lags may not know it yet.
-                    let left = !there && !just_now(intent.tried_at, self.now);
+                    let left = !there && !self.engine.just_now(intent.tried_at, self.now);
                     if left || !linked.is_empty() {
                         // Linked by somebody else meanwhile, or nobody is left to link: the creation is settled.
                         self.closing.close_intents.push(intent.id);
