@@ -192,6 +192,7 @@ impl Gathering<'_> {
         }
         self.missing(alive)?;
         self.waiting_claims(alive)?;
+        self.earlier_claims()?;
         self.follow_claims(alive)
     }
 

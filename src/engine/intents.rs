@@ -12,7 +12,7 @@ use crate::store::{Intent, IntentKind};
 const BEGINNING: Timestamp = Timestamp::constant(1_199_145_600, 0);
 
 /// The services' clocks and ours may differ by this much when a listing starts at an intent's time.
-const CLOCK_SLACK: Duration = Duration::from_secs(300);
+pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(300);
 
 /// One open creation and what became of it, as far as the listings say.
 pub(super) struct OpenCreation {

@@ -29,6 +29,8 @@ pub enum Claim {
 pub struct Unanswered {
     /// Its intent.
     pub id: IntentId,
+    /// When it was last tried.
+    pub tried_at: Timestamp,
     /// Until when what was made is looked for.
     pub until: Timestamp,
     /// What the item said of which a partner was to be made, if that was kept.
@@ -128,7 +130,7 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
                 } else {
                     format!("{only} carries the marker of {partner}")
                 };
-                let known = unanswered.and_then(|creation| Some(as_sent(creation.sent.clone()?, other, one, rules)));
+                let known = unanswered.and_then(|creation| known(creation, other, one, rules, now));
                 let items = match only.side() {
                     Side::Tracker => BySide { tracker: one.clone(), forge: other.clone() },
                     Side::Forge => BySide { tracker: other.clone(), forge: one.clone() },
@@ -290,8 +292,36 @@ pub fn agreed(from: &Item, made: &Item, rules: &Rules) -> Content {
     base
 }
 
-/// What both agreed on when a creation is found again whose answer was lost: what was sent for it. Whoever has edited
-/// either item since, at once or much later, has edited it as they would have edited a pair.
+/// A service may stamp an item a little later than it says that it created it, without anybody's edit.
+const STAMP_SLACK_SECONDS: i64 = 5;
+
+/// The services' clocks and ours may differ by this much.
+const CLOCK_SLACK_SECONDS: i64 = 300;
+
+/// How long what was sent is believed to be what both last agreed on. An intent in a database that was restored from a
+/// copy may be as old as the copy, and the pair may have been made, and edited, since.
+const SENT_HOLDS_SECONDS: i64 = 3_600;
+
+/// What both agreed on when a creation is found again whose answer was lost.
+///
+/// What was sent, if it is known that this is what was made of it. Else what the source says, as long as nobody has
+/// touched what was made: so that an issue born open does not reopen its done task.
+fn known(creation: &Unanswered, from: &Item, made: &Item, rules: &Rules, now: Timestamp) -> Option<Content> {
+    // An earlier try may have sent something else.
+    let of_this_try = made.created_at.duration_since(creation.tried_at).as_secs() >= -CLOCK_SLACK_SECONDS;
+    let lately = now.duration_since(creation.tried_at).as_secs() <= SENT_HOLDS_SECONDS;
+    let sent = creation.sent.as_ref().filter(|_| of_this_try && lately);
+    match sent {
+        Some(sent) => Some(as_sent(sent.clone(), from, made, rules)),
+        None => {
+            let as_made = made.updated_at.duration_since(made.created_at).as_secs() <= STAMP_SLACK_SECONDS;
+            as_made.then(|| agreed(from, made, rules))
+        }
+    }
+}
+
+/// What both agreed on: what was sent. Whoever has edited either item since has edited it as they would have edited a
+/// pair.
 ///
 /// Two things a new partner shows are nobody's edit: it may be born open, whatever was sent, and the service may have
 /// left out labels and people. Who reopened it or took one of those away at once is not heard: it is given once more.

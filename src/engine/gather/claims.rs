@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gathering, WAITING_READS_MAX, by_item};
+use crate::clock::earlier;
 use crate::engine::EngineError;
+use crate::engine::intents::CLOCK_SLACK;
 use crate::engine::lag::NOT_YET;
-use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Marker, Native, Place, RepoName, Side};
-use crate::reconcile::{Claim, Sight, Strangers, Unanswered, fingerprint, pair_of};
+use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
+use crate::reconcile::{Claim, Sight, Unanswered, fingerprint, pair_of};
 use crate::store::{Brief, NewLink, UNKNOWN_REPO};
 
 /// Former names of repositories that one pass asks about; a repository is seldom renamed more often than that.
@@ -45,6 +47,42 @@ impl Gathering<'_> {
         Ok(())
     }
 
+    /// Before a partner is made for what failed before, or was taken back by a person, the markers of all that was made
+    /// since are read: while it was parked, a claim on it may have been seen and left alone, and no cursor brings that up
+    /// again. One listing for each side concerned.
+    pub(super) fn earlier_claims(&mut self) -> Result<(), EngineError> {
+        for side in Side::BOTH {
+            let failed = |key: &ItemKey| self.dues.get(key).is_some_and(|due| due.last_error.is_some());
+            let again: Vec<&Item> = self.strangers.items[side.opposite()]
+                .iter()
+                .filter(|item| failed(&item.key) && !self.claimed.contains(&item.key))
+                .filter(|item| !self.strangers.intents.contains_key(&item.key))
+                .collect();
+            let Some(first) = again.iter().map(|item| item.created_at).min() else { continue };
+            let wanted: BTreeSet<ItemKey> = again.iter().map(|item| item.key.clone()).collect();
+            let listed = self.engine.providers[side]
+                .marked_since(earlier(first, CLOCK_SLACK))
+                .map_err(|error| EngineError::Provider { side, error })?;
+            for mut item in listed.items {
+                self.known_name(&mut item)?;
+                if item.marker.as_ref().is_some_and(|marker| wanted.contains(&marker.partner))
+                    && self.engine.store.briefs(&self.engine.route, std::slice::from_ref(&item.key))?.is_empty()
+                {
+                    self.stranger(item)?;
+                }
+            }
+            if !listed.whole {
+                let why = format!("an item of {} that may be its partner could not be read", side.service());
+                let unclaimed: Vec<ItemKey> = wanted.difference(&self.claimed).cloned().collect();
+                for key in unclaimed {
+                    self.again(&key, &key, &why)?;
+                    self.strangers.held.insert(key, why.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Open creations: the items in question, and what carries their markers now.
     pub(super) fn open_intents(
         &mut self,
@@ -52,7 +90,8 @@ impl Gathering<'_> {
     ) -> Result<(), EngineError> {
         for intent in crate::engine::intents::open_creations(self.engine, &mut self.closing.notes)? {
             alive(0)?;
-            let unanswered = Unanswered { id: intent.id, until: intent.until, sent: intent.sent };
+            let (id, tried_at, until) = (intent.id, intent.tried_at, intent.until);
+            let unanswered = Unanswered { id, tried_at, until, sent: intent.sent };
             self.strangers.intents.insert(intent.source.clone(), unanswered);
             match intent.found {
                 Some(mut item) => {
@@ -134,8 +173,9 @@ impl Gathering<'_> {
             {
                 continue;
             }
-            // An open creation finds the claim again, and needs no other memory.
-            let open = self.strangers.intents.contains_key(&partner);
+            // An open creation finds the claim again, and needs no other memory while a copy may lag.
+            let open = self.strangers.intents.get(&partner);
+            let open = open.is_some_and(|creation| self.engine.just_now(creation.tried_at, self.now));
             match self.look(&partner)? {
                 Sight::Absent | Sight::Moved(_) if open => {
                     self.strangers.claims.insert(item, Claim::Unreadable(NOT_YET.to_owned()));
@@ -205,37 +245,7 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Keeps which unlinked item a parked one belongs with: it is read now, and no cursor brings it up once more when
-    /// somebody takes the parked one back, which would then get another partner. An open creation is such a memory.
-    pub(super) fn remember_parked(&mut self, strangers: &Strangers) -> Result<(), EngineError> {
-        let mut claimants: BTreeMap<&ItemKey, Vec<&Item>> = BTreeMap::new();
-        for item in strangers.items.iter().flat_map(|(_, items)| items) {
-            if let Some(Marker { partner }) = &item.marker
-                && partner.side() != item.side()
-                && self.parked.contains(partner)
-            {
-                claimants.entry(partner).or_default().push(item);
-            }
-        }
-        for (partner, items) in claimants {
-            // Of several, somebody has to say which it is.
-            let [item] = items.as_slice() else { continue };
-            let names_another = |other: &&Item| other.marker.as_ref().is_some_and(|marker| marker.partner != item.key);
-            let there = strangers.items[partner.side()].iter().find(|other| other.key == *partner);
-            let pair = [item.key.clone(), partner.clone()];
-            if there.filter(|other| !names_another(other)).is_some()
-                && !strangers.intents.contains_key(partner)
-                && !strangers.claims.contains_key(&item.key)
-                && !strangers.tombstones.contains(&pair_of(&item.key, partner))
-                && self.engine.store.briefs(&self.engine.route, &pair)?.is_empty()
-            {
-                self.remember(item, partner)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps a pair of which one half is gone, away or parked: if it comes back, it must not get another partner.
+    /// Keeps a pair of which one half is gone or away: if it comes back, it must not get another partner.
     pub(super) fn remember(&mut self, item: &Item, partner: &ItemKey) -> Result<(), EngineError> {
         let engine = self.engine;
         let (task, issue) = match (&item.key, partner) {

@@ -68,7 +68,6 @@ impl Gathering<'_> {
                 .tombstones
                 .insert(BySide { tracker: ItemKey::Task(stone.task), forge: ItemKey::Issue(stone.issue) });
         }
-        self.remember_parked(&strangers)?;
         plan_strangers(strangers, &engine.rules, self.now, &mut self.plan);
         self.plan.sort();
         self.clear_dues(&unanswered);

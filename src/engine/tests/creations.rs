@@ -99,29 +99,36 @@ fn an_issue_whose_creation_had_no_answer_was_born_open_and_closed_by_somebody() 
 
 #[test]
 fn a_creation_stays_announced_while_a_copy_may_lag_that_does_not_show_its_source() {
-    let world = World::new(Rules::default());
-    let key = world.tracker.put(1, task("Fix login"));
-    world.forge.trouble(Some(Trouble::LostAnswer));
-    world.poll();
-    lock(&world.tracker.shelf).unknown_once.insert(key);
-    // At once: the copy lags by seconds.
-    let report = world.engine.pass(&Wake::Poll { belt: false }, &PassOptions::default()).expect("the pass runs");
-    assert_eq!(report.counts.created, 0, "{report:#?}");
-    world.poll();
-    world.settles();
-    assert_eq!(world.forge.all().len(), 1);
-    // Only an announced creation tells its task of its issue.
-    assert_eq!(lock(&world.tracker.shelf).comments.len(), 1, "it was taken for settled");
+    for reads in 1..=3 {
+        let world = World::new(Rules::default());
+        let key = world.tracker.put(1, task("Fix login"));
+        world.forge.trouble(Some(Trouble::LostAnswer));
+        world.poll();
+        lock(&world.tracker.shelf).unknown.insert(key, reads);
+        // At once: the copy lags by seconds.
+        let report = world.engine.pass(&Wake::Poll { belt: false }, &PassOptions::default()).expect("the pass runs");
+        assert_eq!(report.counts.created, 0, "{report:#?}");
+        world.poll();
+        world.settles();
+        assert_eq!(world.forge.all().len(), 1);
+        // Only an announced creation tells its task of its issue.
+        assert_eq!(lock(&world.tracker.shelf).comments.len(), 1, "{reads} reads: it was taken for settled");
+    }
 }
 
-#[test]
-fn a_parked_item_that_is_taken_back_gets_the_partner_that_was_seen_meanwhile_and_no_second_one() {
+/// A task that was parked and taken back, after what carries its marker was seen and left alone.
+fn taken_back(copied: bool) -> World {
     let mut world = World::new(Rules::default());
     let key = world.tracker.put(1, task("Fix login"));
     world.poll();
+    if copied {
+        let original = world.forge.get(&world.partner(&key));
+        let copy = world.forge.put(50, original.content.clone());
+        world.forge.edit(&copy, |item| item.marker.clone_from(&original.marker));
+    }
     world.engine.store = Store::in_memory().expect("a database in memory");
     let parked = NewDue {
-        item: key.clone(),
+        item: key,
         reason: "it could not be read".into(),
         not_before: world.clock.now(),
         attempts: 3,
@@ -135,10 +142,78 @@ fn a_parked_item_that_is_taken_back_gets_the_partner_that_was_seen_meanwhile_and
     let parked = world.engine.store.parked(None).expect("the store");
     assert_eq!(parked.len(), 1, "{parked:#?}");
     world.engine.store.unpark(parked[0].id, world.clock.now()).expect("unparked");
-    world.pass(&Wake::Retry);
+    world
+}
+
+#[test]
+fn a_parked_item_that_is_taken_back_gets_the_partner_that_was_seen_meanwhile_and_no_second_one() {
+    let world = taken_back(false);
+    let report = world.pass(&Wake::Retry);
+    assert_eq!(report.counts.joined, 1, "{report:#?}");
+    world.settles();
+    assert_eq!(world.forge.all().len(), 1, "a second partner was made");
+}
+
+#[test]
+fn a_parked_item_that_is_taken_back_is_a_question_when_several_were_seen_to_claim_it() {
+    let world = taken_back(true);
+    let report = world.pass(&Wake::Retry);
+    assert_eq!((report.plan.questions.len(), report.counts.created), (2, 0), "{report:#?}");
+    assert_eq!(world.forge.all().len(), 2, "a third was made");
+}
+
+#[test]
+fn a_parked_item_that_is_taken_back_waits_while_what_may_be_its_partner_cannot_be_read() {
+    let world = taken_back(false);
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        let made = shelf.items.keys().next().expect("it was made").clone();
+        shelf.unlisted.insert(made);
+        shelf.unreadable = true;
+    }
+    let report = world.pass(&Wake::Retry);
+    assert_eq!((report.counts.created, world.forge.all().len()), (0, 1), "{report:#?}");
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        shelf.unlisted.clear();
+        shelf.unreadable = false;
+    }
+    world.clock.advance(Duration::from_secs(1_200));
     world.poll();
     world.settles();
     assert_eq!(world.forge.all().len(), 1, "a second partner was made");
+}
+
+#[test]
+fn what_an_earlier_try_had_sent_is_not_taken_for_what_the_last_one_did() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    world.poll();
+    let made = world.forge.all()[0].clone();
+    lock(&world.forge.shelf).items.remove(&made.key);
+    lock(&world.forge.shelf).moved.clear();
+    world.clock.advance(Duration::from_secs(1_200));
+    world.tracker.edit(&key, |item| item.content.title = "Fix the login".into());
+    // Made again after the grace; that request had no effect.
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    for _ in 0..2 {
+        if world.forge.all().is_empty() {
+            world.poll();
+        }
+    }
+    let again = world.forge.all()[0].key.clone();
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        shelf.items.remove(&again);
+        shelf.items.insert(made.key.clone(), made.clone());
+        shelf.moved.push(made.key.clone());
+    }
+    world.poll();
+    world.poll();
+    assert_eq!(world.tracker.get(&key).content.title, "Fix the login", "the older words came back");
+    assert_eq!(world.forge.get(&made.key).content.title, "Fix the login");
+    world.settles();
 }
 
 #[test]

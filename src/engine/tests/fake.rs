@@ -22,8 +22,8 @@ pub(in crate::engine) struct Shelf {
     pub(in crate::engine) items: BTreeMap<ItemKey, Item>,
     pub(in crate::engine) gone: BTreeSet<ItemKey>,
     pub(in crate::engine) hidden: BTreeSet<ItemKey>,
-    /// The next direct read of these is answered by a copy that does not know them yet.
-    pub(in crate::engine) unknown_once: BTreeSet<ItemKey>,
+    /// So many of the next direct reads of these are answered by a copy that does not know them yet.
+    pub(in crate::engine) unknown: BTreeMap<ItemKey, u32>,
     /// Which items moved, in order; a cursor is a place in it.
     pub(in crate::engine) moved: Vec<ItemKey>,
     pub(in crate::engine) comments: Vec<(ItemKey, String)>,
@@ -32,6 +32,8 @@ pub(in crate::engine) struct Shelf {
     pub(in crate::engine) on_write: Option<Trouble>,
     /// Listings leave these out.
     pub(in crate::engine) unlisted: BTreeSet<ItemKey>,
+    /// Whether some entry cannot be read.
+    pub(in crate::engine) unreadable: bool,
     /// Whether an old entry cannot be read.
     pub(in crate::engine) odd: bool,
     /// How often all there is was looked through for markers.
@@ -188,7 +190,8 @@ impl Observe for Fake {
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         let mut shelf = lock(&self.shelf);
-        if shelf.unknown_once.remove(key) {
+        if let Some(left) = shelf.unknown.get_mut(key).filter(|left| **left > 0) {
+            *left -= 1;
             return Ok(Found::Gone);
         }
         let key = shelf.former.get(key).unwrap_or(key);
@@ -210,7 +213,7 @@ impl Observe for Fake {
         shelf.looked_through += u32::from(through);
         let listed = shelf.items.values().filter(|item| !shelf.unlisted.contains(&item.key));
         let items = listed.filter(|item| item.marker.is_some() && item.created_at >= from).cloned().collect();
-        Ok(Marked { items, whole: !(through && shelf.odd) })
+        Ok(Marked { items, whole: !(through && shelf.odd) && !shelf.unreadable })
     }
 
     fn has_comment(&self, key: &ItemKey, text: &str) -> Result<bool, ProviderError> {
