@@ -91,7 +91,7 @@ impl Hands<'_, '_> {
     fn look_at_both(&mut self, pair: &mut PairSeen) -> Result<(), Failure> {
         for side in Side::BOTH {
             if !matches!(pair.sight[side], Sight::Absent | Sight::Moved(_)) {
-                pair.sight[side] = self.look(&pair.link.key(side))?;
+                self.look_once_more(side, pair)?;
             }
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Hands<'_, '_> {
             // It is not what the plan saw. Read what the plan took for unmoved too, then decide again.
             for side in Side::BOTH {
                 if pair.sight[side] == Sight::Unmoved {
-                    pair.sight[side] = self.look(&pair.link.key(side))?;
+                    self.look_once_more(side, pair)?;
                 }
             }
             return Ok(self.decide_anew(pair)?.map(Box::new));
@@ -226,19 +226,27 @@ impl Hands<'_, '_> {
             Sight::Shown(item) => Some((item.content.clone(), item.footer.clone())),
             _ => None,
         };
-        pair.sight[side] = self.look(&write.item)?;
-        self.engine.too_new_to_be_gone(&pair.link, &mut pair.sight[side], self.engine.clock.now());
-        if let Sight::Shown(item) = &pair.sight[side]
-            && self.engine.lags(&pair.link, item, self.engine.clock.now())
-        {
-            let doing = format!("reading {} again", write.item);
-            let error = ProviderError::Unreachable { doing, why: LAGS.to_owned(), maybe_done: false };
-            return Err(Failure::Item(write.item.clone(), error));
-        }
+        self.look_once_more(side, pair)?;
         Ok(match (&pair.sight[side], before) {
             (Sight::Shown(item), Some((content, footer))) => item.content == content && item.footer == footer,
             _ => false,
         })
+    }
+
+    /// Reads one half of a pair again. A copy that lags is not believed, neither in what it shows nor in what it does not.
+    fn look_once_more(&mut self, side: Side, pair: &mut PairSeen) -> Result<(), Failure> {
+        let key = pair.link.key(side);
+        pair.sight[side] = self.look(&key)?;
+        let now = self.engine.clock.now();
+        self.engine.too_new_to_be_gone(&pair.link, &mut pair.sight[side], now);
+        if let Sight::Shown(item) = &pair.sight[side]
+            && self.engine.lags(&pair.link, item, now)
+        {
+            let doing = format!("reading {key} again");
+            let error = ProviderError::Unreachable { doing, why: LAGS.to_owned(), maybe_done: false };
+            return Err(Failure::Item(key, error));
+        }
+        Ok(())
     }
 
     pub(super) fn look(&mut self, key: &ItemKey) -> Result<Sight, Failure> {
