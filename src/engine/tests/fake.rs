@@ -213,7 +213,7 @@ impl Observe for Fake {
         shelf.looked_through += u32::from(through);
         let listed = shelf.items.values().filter(|item| !shelf.unlisted.contains(&item.key));
         let items = listed.filter(|item| item.marker.is_some() && item.created_at >= from).cloned().collect();
-        Ok(Marked { items, whole: !(through && shelf.odd) && !shelf.unreadable })
+        Ok(Marked { items, whole: !(shelf.unreadable || (through && shelf.odd)) })
     }
 
     fn has_comment(&self, key: &ItemKey, text: &str) -> Result<bool, ProviderError> {
