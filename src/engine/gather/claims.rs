@@ -9,7 +9,7 @@ use crate::engine::intents::CLOCK_SLACK;
 use crate::engine::lag::NOT_YET;
 use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
 use crate::reconcile::{Claim, Sight, Unanswered, fingerprint, pair_of};
-use crate::store::{Brief, NewLink, UNKNOWN_REPO};
+use crate::store::{Brief, NewDue, NewLink, UNKNOWN_REPO};
 
 /// Former names of repositories that one pass asks about; a repository is seldom renamed more often than that.
 const FORMER_NAMES_MAX: usize = 5;
@@ -47,15 +47,17 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Before a partner is made for what failed before, or was taken back by a person, the markers of all that was made
-    /// since are read: while it was parked, a claim on it may have been seen and left alone, and no cursor brings that up
+    /// Before a partner is made for what a person took back, the markers of all that was made since it was are read: while
+    /// it was parked, a claim on it may have been seen and left alone, and no cursor brings that up
     /// again. One listing for each side concerned.
     pub(super) fn earlier_claims(&mut self) -> Result<(), EngineError> {
         for side in Side::BOTH {
-            let failed = |key: &ItemKey| self.dues.get(key).is_some_and(|due| due.last_error.is_some());
+            // Parked for a failure, and not tried since.
+            let taken_back =
+                |key: &ItemKey| self.dues.get(key).is_some_and(|due| due.attempts == 0 && due.last_error.is_some());
             let again: Vec<&Item> = self.strangers.items[side.opposite()]
                 .iter()
-                .filter(|item| failed(&item.key) && !self.claimed.contains(&item.key))
+                .filter(|item| taken_back(&item.key) && !self.claimed.contains(&item.key))
                 .filter(|item| !self.strangers.intents.contains_key(&item.key))
                 .collect();
             let Some(first) = again.iter().map(|item| item.created_at).min() else { continue };
@@ -72,10 +74,22 @@ impl Gathering<'_> {
                 }
             }
             if !listed.whole {
-                let why = format!("an item of {} that may be its partner could not be read", side.service());
+                let why = format!(
+                    "an item of {} that may be its partner could not be read; take it back once that can be read, or \
+                     link the two with `evenkeel links add`",
+                    side.service()
+                );
                 let unclaimed: Vec<ItemKey> = wanted.difference(&self.claimed).cloned().collect();
                 for key in unclaimed {
-                    self.again(&key, &key, &why)?;
+                    self.closing.clear_due.push(key.clone());
+                    self.closing.due.push(NewDue {
+                        item: key.clone(),
+                        reason: "its partner was looked for".to_owned(),
+                        not_before: self.now,
+                        attempts: 0,
+                        last_error: Some(why.clone()),
+                        parked: true,
+                    });
                     self.strangers.held.insert(key, why.clone());
                 }
             }
