@@ -1,18 +1,13 @@
 //! Open creations: what was announced and perhaps made, looked up by its marker before anything else.
 
-use std::time::Duration;
-
 use super::{Engine, EngineError};
-use crate::clock::{earlier, later};
+use crate::clock::{CLOCK_SLACK, earlier, later};
 use crate::model::{Content, IntentId, Item, ItemKey, Side, Timestamp};
 use crate::provider::Marked;
 use crate::store::{Intent, IntentKind};
 
 /// Before anything that either service holds; no farther, for a service may refuse a date that it cannot keep.
 const BEGINNING: Timestamp = Timestamp::constant(1_199_145_600, 0);
-
-/// The services' clocks and ours may differ by this much when a listing starts at an intent's time.
-pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(300);
 
 /// One open creation and what became of it, as far as the listings say.
 pub(super) struct OpenCreation {

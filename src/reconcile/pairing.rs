@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fields::{COMPARED, assign, fold, folded, shows, view};
 use super::pair::plan_join;
 use super::plan::{Action, Plan, Question, Repair, Skip};
+use crate::clock::{CLOCK_SLACK, earlier};
 use crate::model::{
     BySide, Content, Field, FieldPolicy, Filter, IntentId, Item, ItemKey, Marker, Place, Rules, Side, Status, Timestamp,
 };
@@ -295,9 +296,6 @@ pub fn agreed(from: &Item, made: &Item, rules: &Rules) -> Content {
 /// A service may stamp an item a little later than it says that it created it, without anybody's edit.
 const STAMP_SLACK_SECONDS: i64 = 5;
 
-/// The services' clocks and ours may differ by this much.
-const CLOCK_SLACK_SECONDS: i64 = 300;
-
 /// How long what was sent is believed to be what both last agreed on. An intent in a database that was restored from a
 /// copy may be as old as the copy, and the pair may have been made, and edited, since.
 const SENT_HOLDS_SECONDS: i64 = 3_600;
@@ -308,7 +306,7 @@ const SENT_HOLDS_SECONDS: i64 = 3_600;
 /// touched what was made: so that an issue born open does not reopen its done task.
 fn known(creation: &Unanswered, from: &Item, made: &Item, rules: &Rules, now: Timestamp) -> Option<Content> {
     // An earlier try may have sent something else.
-    let of_this_try = made.created_at.duration_since(creation.tried_at).as_secs() >= -CLOCK_SLACK_SECONDS;
+    let of_this_try = made.created_at >= earlier(creation.tried_at, CLOCK_SLACK);
     let lately = now.duration_since(creation.tried_at).as_secs() <= SENT_HOLDS_SECONDS;
     let sent = creation.sent.as_ref().filter(|_| of_this_try && lately);
     match sent {
