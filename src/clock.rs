@@ -75,9 +75,6 @@ impl Clock for VirtualClock {
     }
 }
 
-/// The services' clocks and ours may differ by this much: a listing of what was made since a moment begins earlier by it.
-pub const CLOCK_SLACK: Duration = Duration::from_secs(300);
-
 /// More than a clock is adjusted by little by little between two looks at it.
 const ADJUSTED_MAX: Duration = Duration::from_secs(5);
 

@@ -27,7 +27,8 @@ pub use ids::{
 };
 pub(crate) use item::hex;
 pub use item::{
-    Assignees, Change, Content, Facts, Field, FieldChange, Fingerprint, Item, Marker, Native, Place, Status,
+    Assignees, CLOCK_SLACK, Change, Content, Facts, Field, FieldChange, Fingerprint, Item, Marker, Native, Place,
+    Status,
 };
 pub use link::{Link, LinkStatus, Waiting};
 pub use people::{People, Person};

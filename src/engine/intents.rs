@@ -1,8 +1,8 @@
 //! Open creations: what was announced and perhaps made, looked up by its marker before anything else.
 
 use super::{Engine, EngineError};
-use crate::clock::{CLOCK_SLACK, earlier, later};
-use crate::model::{Content, IntentId, Item, ItemKey, Side, Timestamp};
+use crate::clock::{earlier, later};
+use crate::model::{CLOCK_SLACK, Content, IntentId, Item, ItemKey, Side, Timestamp};
 use crate::provider::Marked;
 use crate::store::{Intent, IntentKind};
 

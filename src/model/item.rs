@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{InvalidId, ItemKey, Side};
+
+/// The services' clocks and ours may differ by this much: what was made since a moment of ours may be dated before it.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(300);
 
 /// A field of [`Content`], or the footer we keep below the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -5,13 +5,14 @@
 //! is linked elsewhere, is a question and never a repair.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::fields::{COMPARED, assign, fold, folded, shows, view};
 use super::pair::plan_join;
 use super::plan::{Action, Plan, Question, Repair, Skip};
-use crate::clock::{CLOCK_SLACK, earlier};
 use crate::model::{
-    BySide, Content, Field, FieldPolicy, Filter, IntentId, Item, ItemKey, Marker, Place, Rules, Side, Status, Timestamp,
+    BySide, CLOCK_SLACK, Content, Field, FieldPolicy, Filter, IntentId, Item, ItemKey, Marker, Place, Rules, Side,
+    Status, Timestamp,
 };
 
 /// What is known of an unlinked item's claim on a partner.
@@ -306,7 +307,8 @@ const SENT_HOLDS_SECONDS: i64 = 3_600;
 /// touched what was made: so that an issue born open does not reopen its done task.
 fn known(creation: &Unanswered, from: &Item, made: &Item, rules: &Rules, now: Timestamp) -> Option<Content> {
     // An earlier try may have sent something else.
-    let of_this_try = made.created_at >= earlier(creation.tried_at, CLOCK_SLACK);
+    let tried_later = Duration::try_from(creation.tried_at.duration_since(made.created_at)).unwrap_or_default();
+    let of_this_try = tried_later <= CLOCK_SLACK;
     let lately = now.duration_since(creation.tried_at).as_secs() <= SENT_HOLDS_SECONDS;
     let sent = creation.sent.as_ref().filter(|_| of_this_try && lately);
     match sent {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gathering, WAITING_READS_MAX, by_item};
-use crate::clock::{CLOCK_SLACK, earlier};
+use crate::clock::earlier;
 use crate::engine::EngineError;
 use crate::engine::lag::NOT_YET;
-use crate::model::{BySide, IssueRef, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
+use crate::model::{BySide, CLOCK_SLACK, IssueRef, Item, ItemKey, LinkStatus, Native, Place, RepoName, Side};
 use crate::reconcile::{Claim, Sight, Unanswered, fingerprint, pair_of};
 use crate::store::{Brief, NewDue, NewLink, UNKNOWN_REPO};
 
