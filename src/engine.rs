@@ -26,6 +26,7 @@ mod remedy;
 mod tests;
 mod undo;
 mod unheard;
+mod waking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

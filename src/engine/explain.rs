@@ -170,7 +170,11 @@ impl Engine {
             });
         }
         let seen = PairSeen { link: link.clone(), sight };
-        let next = match plan_pair(&seen, &self.rules, self.clock.now()) {
+        let planned = match self.sleeps_on(&seen.link)? {
+            Some(skip) => PairPlan::Skip(skip),
+            None => plan_pair(&seen, &self.rules, self.clock.now()),
+        };
+        let next = match planned {
             PairPlan::Settled { .. } => Next::Nothing,
             PairPlan::Repair(repair) => Next::Repair { repair },
             PairPlan::Ask(question) => Next::Ask { question: question.what },

@@ -172,8 +172,8 @@ impl Engine {
                 if link.status != LinkStatus::Retired || same {
                     let why = if link.status == LinkStatus::Retired {
                         format!(
-                            "it is linked with {partner} already, and retired because one of them was deleted; when both \
-                             are there again, `evenkeel run --once --only {key}` keeps them in step"
+                            "it is linked with {partner} already, and retired, for one of them was gone; when both are \
+                             there again, `evenkeel run --once --only {key}` keeps them in step"
                         )
                     } else {
                         format!(

@@ -284,7 +284,11 @@ impl Engine {
         let now = self.clock.now();
         let link = self.link_now(group)?;
         let mut sight: BySide<Option<Sight>> = BySide::default();
+        let mut elsewhere: BySide<Option<ItemKey>> = BySide::default();
         for side in Side::BOTH {
+            if let (None, Some(key)) = (&link, &group.items[side]) {
+                elsewhere[side] = self.partner_now(key)?;
+            }
             // Alone, an item's partner does not matter; in a pair both count.
             let wanted = group.traces[side].is_some() || link.is_some();
             if wanted && let Some(key) = &group.items[side] {
@@ -292,7 +296,15 @@ impl Engine {
             }
         }
         let name = format!("pass {pass}");
-        let before = Before { group, link: link.as_ref(), sight: &sight, rules: &self.rules, now, pass: &name };
+        let before = Before {
+            group,
+            link: link.as_ref(),
+            elsewhere: &elsewhere,
+            sight: &sight,
+            rules: &self.rules,
+            now,
+            pass: &name,
+        };
         Ok(decide(&before))
     }
 
@@ -301,14 +313,17 @@ impl Engine {
         if let Some(id) = group.link
             && let Some(link) = self.store.link(id)?
         {
-            return Ok(Some(link));
+            return Ok(self.sleeps_on(&link)?.is_none().then_some(link));
         }
         for (_, item) in group.items.iter() {
             if let Some(item) = item
                 && let Some(link) = self.store.link_of(item)?
                 && link.route == self.route
             {
-                return Ok(Some(link));
+                // One of them may have another partner by now.
+                let same =
+                    group.items.iter().all(|(side, item)| item.as_ref().is_none_or(|key| *key == link.key(side)));
+                return Ok(same.then_some(link));
             }
         }
         Ok(None)

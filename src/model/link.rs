@@ -16,7 +16,8 @@ pub enum LinkStatus {
     Active,
     /// One side left the route (moved out of the project, transferred); it waits, nothing is written.
     Left,
-    /// One side was deleted and the other retired; kept so that nothing is created anew.
+    /// One half was gone, deleted or out of reach; kept so that nothing is created anew, and so that it wakes when both
+    /// are there again and neither has found another partner.
     Retired,
 }
 

@@ -166,7 +166,8 @@ pub fn plan_strangers(strangers: Strangers, rules: &Rules, now: Timestamp, plan:
         let side = key.side();
         if let Some(why) = held.get(&key) {
             plan.skip(skip(why.clone()));
-        } else if let Some(claim) = claims.get(&key) {
+        // Who let go of the very pair it claims has answered already, whoever the partner was given to.
+        } else if let Some(claim) = claims.get(&key).filter(|_| !unmade.contains(&key)) {
             match claim {
                 // What is elsewhere is nobody's business here, whatever it carries.
                 Claim::Taken(_) if item.place != Place::Here => plan.skip(skip("it is not in the route".to_owned())),

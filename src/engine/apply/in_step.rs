@@ -263,6 +263,9 @@ impl Hands<'_, '_> {
 
     /// Plans one pair again from what was read now. `None`: there is nothing left to do, and that is kept.
     pub(super) fn decide_anew(&mut self, pair: &mut PairSeen) -> Result<Option<Repair>, Failure> {
+        if let Some(skip) = self.engine.sleeps_on(&pair.link)? {
+            return Err(Failure::Moving(skip.item));
+        }
         match plan_pair(pair, &self.engine.rules, self.engine.clock.now()) {
             PairPlan::Repair(repair) => Ok(Some(*repair)),
             PairPlan::Settled { seen } => {

@@ -35,6 +35,10 @@ impl Gathering<'_> {
             for link in engine.store.links_by_id(chunk)? {
                 let Some(mut sights) = gathered.remove(&link.id) else { continue };
                 alive(0)?;
+                if let Some(skip) = engine.sleeps_on(&link)? {
+                    self.plan.skip(skip);
+                    continue;
+                }
                 let keys = BySide::from_fn(|side| link.key(side));
                 if let Some(side) = Side::BOTH.into_iter().find(|side| self.parked.contains(&keys[*side])) {
                     self.plan.skip(Skip { item: keys[side].clone(), why: PARKED.to_owned() });

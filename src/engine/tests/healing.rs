@@ -54,6 +54,25 @@ impl World {
 }
 
 #[test]
+fn who_let_go_of_a_pair_and_linked_one_half_anew_is_not_asked_about_the_other() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    let issue = world.partner(&key);
+    let link = world.engine.store.link_of(&key).expect("the store").expect("a link");
+    world.engine.part(&link, "the wrong issue", &PassOptions::default()).expect("a pass");
+    let other = world.forge.put(70, task("Fix login"));
+    let pairs = [BySide { tracker: key.clone(), forge: other.clone() }];
+    world.engine.join(&pairs, "linked by ann", "link", &PassOptions::default()).expect("a pass");
+    world.forge.edit(&issue, |item| item.content.title = "On its own now".into());
+    let report = world.poll();
+    assert_eq!((report.ended, report.plan.questions.len()), (Ended::Settled, 0), "{report:#?}");
+    assert_eq!(world.partner(&key), other);
+    assert_eq!(world.tracker.get(&key).content.title, "Fix login");
+    world.settles();
+}
+
+#[test]
 fn a_kill_at_any_step_of_a_creation_heals_without_a_second_partner() {
     let mut rules = both();
     rules.filter.tracker.include_done = true;

@@ -46,6 +46,38 @@ fn a_deleted_task_closes_its_issue_and_a_restored_one_reopens_it() {
 }
 
 #[test]
+fn a_restored_task_writes_nothing_to_an_issue_that_has_another_partner_by_now() {
+    let world = World::new(Rules::default());
+    let keys: Vec<ItemKey> = (1..=3).map(|number| world.tracker.put(number, task(&format!("Task {number}")))).collect();
+    world.poll();
+    let issue = world.partner(&keys[1]);
+    let deleted = world.tracker.get(&keys[1]);
+    world.tracker.delete(&keys[1]);
+    world.pass(&Wake::Sweep);
+    // Ann plans the work again, and links the new task by hand.
+    let again = world.tracker.put(4, Content { status: Status::Done, ..task("Task 2") });
+    let pairs = [BySide { tracker: again.clone(), forge: issue.clone() }];
+    world.engine.join(&pairs, "linked by ann", "link", &PassOptions::default()).expect("a pass");
+    assert_eq!(world.partner(&issue), again);
+    world.settles();
+    {
+        let mut shelf = lock(&world.tracker.shelf);
+        shelf.gone.clear();
+        shelf.items.insert(keys[1].clone(), deleted);
+    }
+    world.tracker.edit(&keys[1], |item| item.content.title = "The old plan".into());
+    let before = world.forge.get(&issue);
+    for wake in [Wake::Poll { belt: false }, Wake::Sweep, Wake::Visit(vec![keys[1].clone()])] {
+        let report = world.pass(&wake);
+        assert_eq!(report.ended, Ended::Settled, "{wake:?}: {report:#?}");
+        assert_eq!(world.forge.get(&issue), before, "{wake:?}");
+    }
+    let told: Vec<String> = world.pass(&Wake::Sweep).plan.left_alone.into_keys().collect();
+    assert!(told.iter().any(|why| why.contains("linked with asana:4 now")), "{told:?}");
+    world.settles();
+}
+
+#[test]
 fn a_failed_write_is_tried_again_although_the_cursor_moved_on() {
     let world = World::new(Rules::default());
     let key = world.tracker.put(1, task("Fix login"));

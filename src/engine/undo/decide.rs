@@ -86,6 +86,8 @@ pub(super) struct Before<'a> {
     pub(super) group: &'a Group,
     /// The link as it is now, if both items are still a pair.
     pub(super) link: Option<&'a Link>,
+    /// Whom the items have for a partner now, if they are no pair any more.
+    pub(super) elsewhere: &'a BySide<Option<ItemKey>>,
     /// What each side shows; `None` where no item is known.
     pub(super) sight: &'a BySide<Option<Sight>>,
     pub(super) rules: &'a Rules,
@@ -105,7 +107,7 @@ struct Candidate {
 
 /// Decides about one pair, or about one item without a link.
 pub(super) fn decide(before: &Before<'_>) -> Undo {
-    let Before { group, link, sight, rules, now, pass } = before;
+    let Before { group, link, elsewhere, sight, rules, now, pass } = before;
     let mut undo = Undo {
         link: link.map(|link| link.id),
         items: group.items.clone(),
@@ -118,6 +120,20 @@ pub(super) fn decide(before: &Before<'_>) -> Undo {
         left: Vec::new(),
         group: Some((*group).clone()),
     };
+    // What is written to it would be carried over to a partner that the pass had nothing to do with.
+    let kept: Vec<(Side, &ItemKey)> = elsewhere
+        .iter()
+        .filter(|(side, _)| group.traces[*side].is_some())
+        .filter_map(|(side, partner)| Some((side, partner.as_ref()?)))
+        .collect();
+    for (side, partner) in &kept {
+        if let Some(item) = &group.items[*side] {
+            undo.leave(item, None, format!("it is linked with {partner} now"));
+        }
+    }
+    if !kept.is_empty() {
+        return undo;
+    }
     let mut candidates: Vec<Candidate> = Vec::new();
     if let Some(side) = group.made
         && !unmake(before, side, &mut candidates, &mut undo)

@@ -235,6 +235,53 @@ fn what_was_closed_for_a_deleted_partner_is_reopened_and_stays_open() {
 }
 
 #[test]
+fn what_is_linked_with_another_by_now_is_neither_written_nor_let_go_of() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.tracker.put(2, titled("Another"));
+    sweep(&world);
+    let deleted = world.forge.get(&issue);
+    world.forge.delete(&issue);
+    let pass = sweep(&world);
+    assert_eq!(world.tracker.get(&task).content.status, Status::Done);
+    let other = world.forge.put(70, Content { status: Status::Dropped, ..titled("Fix login") });
+    let pairs = [BySide { tracker: task.clone(), forge: other.clone() }];
+    world.engine.join(&pairs, "linked by ann", "link", &PassOptions::default()).expect("a pass");
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        shelf.gone.remove(&issue);
+        shelf.items.insert(issue.clone(), deleted);
+    }
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(
+        undone.done.is_empty() && whys(&undone).contains("linked with github:acme/app#70 now"),
+        "{}",
+        whys(&undone)
+    );
+    assert_eq!(world.tracker.get(&task).content.status, Status::Done);
+    assert_eq!((world.partner(&task), status_of(&world, &task)), (other, Some(LinkStatus::Active)));
+    settled(&world);
+}
+
+#[test]
+fn undoing_what_made_an_item_does_not_part_its_source_from_a_later_partner() {
+    let world = world(rules());
+    let task = world.tracker.put(1, titled("Fix login"));
+    let pass = sweep(&world);
+    let issue = world.partner(&task);
+    let link = world.engine.store.link_of(&task).expect("the store").expect("a link");
+    world.engine.part(&link, "let go of by ann", &PassOptions::default()).expect("a pass");
+    let other = world.forge.put(70, titled("Fix login"));
+    let pairs = [BySide { tracker: task.clone(), forge: other.clone() }];
+    world.engine.join(&pairs, "linked by ann", "link", &PassOptions::default()).expect("a pass");
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(undone.left.iter().all(|left| left.already), "{}", whys(&undone));
+    assert_eq!(world.forge.get(&issue).content.status, Status::Dropped, "what the pass made is closed");
+    assert_eq!((world.partner(&task), status_of(&world, &task)), (other, Some(LinkStatus::Active)));
+    settled(&world);
+}
+
+#[test]
 fn undoing_an_item_twice_goes_two_steps_back_and_undoing_the_undo_goes_forth() {
     let world = world(rules());
     let (task, issue) = pair(&world, titled("one"));
