@@ -110,7 +110,7 @@ pub struct NewLink {
     pub task: TaskGid,
     /// The project of the route that made the pair.
     pub project: Option<ProjectGid>,
-    /// The issue.
+    /// The issue, under any name that its repository had; it is kept under the one that the route's links know.
     pub issue: IssueRef,
     /// The repository's id; [`UNKNOWN_REPO`] where only its name is known.
     pub repo_id: i64,

@@ -218,6 +218,26 @@ on_both! {
         }
     }
 
+    fn what_is_linked_by_a_former_name_gets_the_name_that_the_other_links_have_by_now(database: &Database) {
+        let store = database.open();
+        let app = lease(&store, "app");
+        store.record(&app, &Record { link: vec![pair(1, 1)], ..Record::default() }, at(0)).expect("recorded");
+        let rename = Some((501, "acme/new".parse().expect("a repository")));
+        store.record(&app, &Record { rename: rename.clone(), ..Record::default() }, at(1)).expect("recorded");
+        // A pass that began before the rename knows no better.
+        let late = Record { link: vec![pair(2, 2)], remember: vec![pair(3, 3)], rename, ..Record::default() };
+        store.record(&app, &late, at(2)).expect("recorded");
+        for (item, task) in [("github:acme/new#1", "1"), ("github:acme/new#2", "2"), ("github:acme/new#3", "3")] {
+            let link = store.link_of(&key(item)).expect("answers").expect("it has the new name");
+            assert_eq!(link.task.as_str(), task);
+        }
+        // On another route the repository has whatever name it has there.
+        let site = lease(&store, "site");
+        let other = NewLink { issue_id: 77, ..pair(5_000, 9) };
+        store.record(&site, &Record { link: vec![other], ..Record::default() }, at(3)).expect("recorded");
+        assert_eq!(store.links(Some(&route("site")), LinkId(0), 3).expect("answers")[0].issue, pair(1, 9).issue);
+    }
+
     fn briefs_find_links_by_any_item_of_the_route_and_no_other(database: &Database) {
         let store = database.open();
         let app = lease(&store, "app");

@@ -150,16 +150,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn repo_name(&self, route: &RouteName, repo_id: i64) -> Result<Option<RepoName>, StoreError> {
-        self.backend.read(format_args!("route {route}: looking up a repository"), |conn| {
-            let name: Option<String> = on!(conn, |c| links::table
-                .select(links::repo)
-                .filter(links::repo_id.eq(repo_id))
-                .filter(links::route.eq(route.as_str()))
-                .at_most(1)
-                .get_result(c)
-                .optional())?;
-            name.map(|name| columns::parse(format_args!("repository {repo_id}"), &name)).transpose()
-        })
+        self.backend
+            .read(format_args!("route {route}: looking up a repository"), |conn| repo_name(conn, route, repo_id))
     }
 
     /// The id of the repository that a route's links know under a name.
@@ -448,6 +440,18 @@ pub(super) struct Claim {
     link: Option<LinkId>,
     task: TaskGid,
     issue: IssueRef,
+}
+
+/// The name under which a route's links know a repository.
+fn repo_name(conn: &mut Conn<'_>, route: &RouteName, repo_id: i64) -> Result<Option<RepoName>, Fault> {
+    let name: Option<String> = on!(conn, |c| links::table
+        .select(links::repo)
+        .filter(links::repo_id.eq(repo_id))
+        .filter(links::route.eq(route.as_str()))
+        .at_most(1)
+        .get_result(c)
+        .optional())?;
+    name.map(|name| columns::parse(format_args!("repository {repo_id}"), &name)).transpose()
 }
 
 /// The link that holds an item and is not retired, of whatever route.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Failure, Hands};
 use crate::clock::since;
 use crate::engine::{Counts, EngineError};
-use crate::model::{BySide, Content, FieldChange, IntentId, IssueRef, Item, ItemKey, Link, Marker, Native, Side};
+use crate::model::{BySide, Content, FieldChange, IntentId, Item, ItemKey, Link, Marker, Native, Side};
 use crate::provider::{Draft, Found, ProviderError, Remedy};
 use crate::reconcile::{COMPARED, PairSeen, Repair, Sight, agreed, issue_footer, task_footer};
 use crate::store::{IntentKind, NewDue, NewEntry, NewIntent, NewLink, Record, StoreError};
@@ -114,14 +114,11 @@ impl Hands<'_, '_> {
                     .to_owned(),
             ));
         };
-        // All links of a repository know it by one name; a new name is given to all of them together.
-        let known = self.engine.store.repo_name(&self.engine.route, *repo_id)?;
-        let issue = IssueRef { repo: known.unwrap_or_else(|| issue.repo.clone()), number: issue.number };
         let now = self.engine.clock.now();
         let new = NewLink {
             task: task.clone(),
             project: Some(self.engine.project.clone()),
-            issue,
+            issue: issue.clone(),
             repo_id: *repo_id,
             issue_id: *id,
             issue_node_id: node_id.clone(),

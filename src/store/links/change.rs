@@ -35,6 +35,9 @@ struct LinkInsert<'a> {
 }
 
 /// Makes pairs and answers their ids in the order asked. A tombstone of the very same pair is lifted.
+///
+/// The route's links know a repository by one name, and a new name is given to all of them together. So a pair that is
+/// made gets the name that the others have, whatever name it was seen under: another step may have renamed them since.
 pub(in crate::store) fn insert(
     conn: &mut Conn<'_>,
     route: &RouteName,
@@ -42,8 +45,9 @@ pub(in crate::store) fn insert(
     now: Timestamp,
 ) -> Result<Vec<LinkId>, Fault> {
     let mut ids = Vec::with_capacity(pairs.len());
+    let names = names(conn, route, pairs)?;
     for pairs in pairs.chunks(CHUNK) {
-        let rows = pairs.iter().map(|pair| link_insert(route, pair, now)).collect::<Result<Vec<_>, Fault>>()?;
+        let rows = pairs.iter().map(|pair| link_insert(route, pair, &names, now)).collect::<Result<Vec<_>, Fault>>()?;
         on!(conn, |c| diesel::insert_into(links::table).values(&rows).execute(c))?;
         let tasks: Vec<&str> = rows.iter().map(|row| row.task).collect();
         // Neither database promises the order of what a batch returns, so the ids are asked for by task.
@@ -63,30 +67,50 @@ pub(in crate::store) fn insert(
     Ok(ids)
 }
 
-/// Keeps pairs as retired.
+/// Keeps pairs as retired, with the names that [`insert`] gives.
 pub(in crate::store) fn remember(
     conn: &mut Conn<'_>,
     route: &RouteName,
     pairs: &[NewLink],
     now: Timestamp,
 ) -> Result<(), Fault> {
+    let names = names(conn, route, pairs)?;
     for pairs in pairs.chunks(CHUNK) {
-        let retired =
-            |pair| link_insert(route, pair, now).map(|row| LinkInsert { status: LinkStatus::Retired.as_str(), ..row });
+        let retired = |pair| {
+            link_insert(route, pair, &names, now).map(|row| LinkInsert { status: LinkStatus::Retired.as_str(), ..row })
+        };
         let rows = pairs.iter().map(retired).collect::<Result<Vec<_>, Fault>>()?;
         on!(conn, |c| diesel::insert_into(links::table).values(&rows).execute(c))?;
     }
     Ok(())
 }
 
-fn link_insert<'a>(route: &'a RouteName, pair: &'a NewLink, now: Timestamp) -> Result<LinkInsert<'a>, Fault> {
+/// The names under which the route's links know the repositories of these pairs, by id.
+fn names(conn: &mut Conn<'_>, route: &RouteName, pairs: &[NewLink]) -> Result<BTreeMap<i64, RepoName>, Fault> {
+    let mut names = BTreeMap::new();
+    let repos: BTreeSet<i64> = pairs.iter().map(|pair| pair.repo_id).filter(|id| *id != UNKNOWN_REPO).collect();
+    for repo in repos {
+        if let Some(name) = super::repo_name(conn, route, repo)? {
+            names.insert(repo, name);
+        }
+    }
+    Ok(names)
+}
+
+fn link_insert<'a>(
+    route: &'a RouteName,
+    pair: &'a NewLink,
+    names: &'a BTreeMap<i64, RepoName>,
+    now: Timestamp,
+) -> Result<LinkInsert<'a>, Fault> {
     let NewLink { task, project, issue, repo_id, issue_id, issue_node_id, base, seen, waiting } = pair;
+    let repo = names.get(repo_id).unwrap_or(&issue.repo);
     Ok(LinkInsert {
         route: route.as_str(),
         task: task.as_str(),
         project: project.as_ref().map(ProjectGid::as_str),
-        repo: issue.repo.as_str(),
-        repo_key: issue.repo.folded(),
+        repo: repo.as_str(),
+        repo_key: repo.folded(),
         number: columns::number(issue)?,
         repo_id: *repo_id,
         issue_id: *issue_id,
