@@ -76,8 +76,7 @@ impl Engine {
             // Two routes may share a project or a repository: an item has one partner, on one of them.
             let mut taken = false;
             for key in [&proposal.task, &proposal.issue] {
-                let link = self.store.link_of(key)?;
-                taken |= link.is_some_and(|link| link.status != LinkStatus::Retired);
+                taken |= self.partner_now(key)?.is_some();
             }
             if !taken && !unmade.contains(&(proposal.task.clone(), proposal.issue.clone())) {
                 proposals.push(proposal);
