@@ -22,7 +22,7 @@ use crate::model::{
     BySide, Change, Content, Field, FieldChange, Item, ItemKey, Link, LinkId, LinkStatus, Place, Side, Status,
 };
 use crate::provider::ProviderError;
-use crate::reconcile::{PairPlan, PairSeen, Sight, Write, plan_pair, view};
+use crate::reconcile::{PairPlan, PairSeen, Sight, Write, fingerprint, plan_pair, view};
 use crate::store::{LinkChange, NewDue, NewEntry, Record};
 
 pub use settle::{Conflict, Overlap, Proposed, Resolve, Resolved};
@@ -265,8 +265,10 @@ impl Engine {
             PairPlan::Settled { seen } => {
                 (BySide::from_fn(|side| seen[side].clone().or_else(|| agreed.seen[side].clone())), true)
             }
-            // Something else moved: it must not be taken for seen.
-            PairPlan::Repair(_) | PairPlan::Ask(_) | PairPlan::Skip(_) => (BySide::default(), false),
+            // Something else moved: it must not be taken for agreed.
+            PairPlan::Repair(_) | PairPlan::Ask(_) | PairPlan::Skip(_) => {
+                (BySide::from_fn(|side| Some(fingerprint(&items[side], &self.rules.policy).not_agreed())), false)
+            }
         };
         let mut record = Record::default();
         if settled {

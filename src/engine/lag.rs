@@ -26,7 +26,7 @@ impl Engine {
         let settled = Timestamp::from_second(link.updated_at.as_second()).unwrap_or(link.updated_at);
         self.just_now(link.updated_at, now)
             && item.updated_at < settled
-            && link.seen[side].as_ref().is_some_and(|seen| *seen != fingerprint(item, &self.rules.policy))
+            && link.seen[side].as_ref().is_some_and(|seen| !seen.is_of(&fingerprint(item, &self.rules.policy)))
     }
 
     /// Takes an item that is said to be gone for one that was not seen, if its pair is so new that a copy which lags

@@ -116,7 +116,7 @@ pub struct Content {
     pub due: Option<Date>,
 }
 
-/// A digest that is equal when content is equal; 32 hexadecimal digits.
+/// A digest that is equal when content is equal; 32 hexadecimal digits, and a `?` if that was not agreed on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(pub String);
@@ -129,7 +129,20 @@ impl Fingerprint {
         let _ = serde_json::to_writer(Hashing(&mut hasher), value);
         Self(hex(&hasher.finalize()[..16]))
     }
+
+    /// The same of what was shown but is not agreed on: no item has this digest, so the next look finds it moved.
+    pub fn not_agreed(&self) -> Self {
+        Self(format!("{}{NOT_AGREED}", self.0))
+    }
+
+    /// Whether it was taken of what has the digest `shown`, agreed on or not.
+    pub fn is_of(&self, shown: &Self) -> bool {
+        self.0.strip_suffix(NOT_AGREED).unwrap_or(&self.0) == shown.0
+    }
 }
+
+/// Ends a digest of what was shown and not agreed on.
+const NOT_AGREED: char = '?';
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

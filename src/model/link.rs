@@ -77,7 +77,8 @@ pub struct Link {
     pub status: LinkStatus,
     /// The content both last agreed on; `None` until they first agree.
     pub base: Option<Content>,
-    /// The digest of what each side showed when last found in step; a cheap "look no further".
+    /// The digest of what each side showed when the pair was last settled: a cheap "look no further", unless it was
+    /// [not agreed on](Fingerprint::not_agreed).
     pub seen: BySide<Option<Fingerprint>>,
     /// Fields that wait for a person.
     pub waiting: BTreeMap<Field, Waiting>,

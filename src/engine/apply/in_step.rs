@@ -142,6 +142,7 @@ impl Hands<'_, '_> {
             return Ok(self.decide_anew(pair)?.map(Box::new));
         }
         let mut items: BySide<Option<Item>> = BySide::default();
+        let mut edited: Vec<Side> = Vec::new();
         let fresh = fresh.clone();
         // The plan may know more of the cause than the items show.
         anew.cause.clone_from(&repair.cause);
@@ -153,10 +154,15 @@ impl Hands<'_, '_> {
                 return Ok(self.decide_anew(pair)?.map(Box::new));
             }
             let item = self.write(&anew, pair, write)?;
-            // Somebody's edit of another field may have come between the re-read and the write. Taken for seen it
-            // would never be looked at again.
-            let stands = self.stands(side, &item, base, waiting);
-            seen[side] = stands.then(|| fingerprint(&item, &self.engine.rules.policy));
+            // Somebody's edit of another field may have come between the re-read and the write. Taken for agreed it
+            // would never be looked at again; not kept at all, a copy that lags would be believed.
+            let print = fingerprint(&item, &self.engine.rules.policy);
+            seen[side] = Some(if self.stands(side, &item, base, waiting) {
+                print
+            } else {
+                edited.push(side);
+                print.not_agreed()
+            });
             items[side] = Some(item);
         }
         for (side, item) in items.iter() {
@@ -164,8 +170,7 @@ impl Hands<'_, '_> {
                 self.took(side, item, fresh[side].as_ref(), base)?;
             }
         }
-        let edited = Side::BOTH.into_iter().filter(|side| items[*side].is_some() && seen[*side].is_none());
-        let due = edited.map(|side| NewDue {
+        let due = edited.into_iter().map(|side| NewDue {
             item: pair.link.key(side),
             reason: "it was edited while it was being written".to_owned(),
             not_before: self.engine.clock.now(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Clock as _;
+use crate::clock::{Clock as _, lock};
 use crate::engine::tests::{Trouble, World};
 use crate::engine::{Edited, Ended, Handling, PassOptions, UndoTarget, Wake};
 use crate::model::{BySide, Content, Field, FieldPolicy, ItemKey, LinkId, LinkStatus, OnConflict, Rules, Status};
@@ -94,6 +94,22 @@ fn what_else_moved_is_left_to_the_next_pass_and_not_lost() {
     world.pass(&Wake::Retry);
     assert_eq!(world.forge.get(&issue).content.title, "Fix the login page");
     assert_eq!(shown(&world, &task, &issue), both(Status::Done));
+    world.settles();
+}
+
+#[test]
+fn a_copy_that_lags_is_not_believed_of_a_pair_of_which_something_else_moved() {
+    let (world, task, issue, link) = pair(Rules::default());
+    let older = world.tracker.get(&task);
+    world.forge.edit(&issue, |item| item.content.title = "Fix the login page".to_owned());
+    edit(&world, link, Status::Done);
+    // At once: both are due, and the task is read from a copy that does not know that it was completed.
+    lock(&world.tracker.shelf).older.insert(task.clone(), older);
+    world.engine.pass(&Wake::Poll { belt: false }, &PassOptions::default()).expect("a pass");
+    assert_eq!(shown(&world, &task, &issue), both(Status::Done), "the older status was taken for an edit");
+    lock(&world.tracker.shelf).older.clear();
+    world.pass(&Wake::Poll { belt: false });
+    assert_eq!(world.tracker.get(&task).content.title, "Fix the login page");
     world.settles();
 }
 

@@ -24,6 +24,10 @@ pub(in crate::engine) struct Shelf {
     pub(in crate::engine) hidden: BTreeSet<ItemKey>,
     /// So many of the next direct reads of these are answered by a copy that does not know them yet.
     pub(in crate::engine) unknown: BTreeMap<ItemKey, u32>,
+    /// Direct reads of these are answered by a copy that still shows them so.
+    pub(in crate::engine) older: BTreeMap<ItemKey, Item>,
+    /// What somebody edits of the next item that is written, right before.
+    pub(in crate::engine) meanwhile: Option<fn(&mut Item)>,
     /// Which items moved, in order; a cursor is a place in it.
     pub(in crate::engine) moved: Vec<ItemKey>,
     pub(in crate::engine) comments: Vec<(ItemKey, String)>,
@@ -198,6 +202,9 @@ impl Observe for Fake {
         if shelf.unanswered.contains(key) {
             self.fails(Some(Trouble::Unreachable), "read")?;
         }
+        if let Some(older) = shelf.older.get(key) {
+            return Ok(Found::Here(Box::new(older.clone())));
+        }
         Ok(match shelf.items.get(key) {
             Some(_) if shelf.hidden.contains(key) => Found::Unseen("status 404".into()),
             Some(item) => Found::Here(Box::new(item.clone())),
@@ -259,7 +266,11 @@ impl Write for Fake {
             self.fails(trouble, "update")?;
         }
         lock(&self.shelf).writes += 1;
+        let meanwhile = lock(&self.shelf).meanwhile.take();
         self.edit(&current.key, |item| {
+            if let Some(edit) = meanwhile {
+                edit(item);
+            }
             let Change { title, text, status, assignees, labels } = change.clone();
             if let Some(title) = title {
                 item.content.title = title;

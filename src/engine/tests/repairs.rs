@@ -147,6 +147,31 @@ fn overlapping_text_waits_for_a_person_and_the_rest_of_the_pair_goes_on() {
 }
 
 #[test]
+fn a_copy_that_lags_is_not_believed_of_what_was_edited_while_it_was_being_written() {
+    let policy = Policy { labels: FieldPolicy::Both, ..Policy::default() };
+    let world = World::new(Rules { policy, ..Rules::default() });
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    let issue = world.partner(&key);
+    world.settles();
+    let older = world.tracker.get(&key);
+    world.forge.edit(&issue, |item| item.content.title = "Fix the login".into());
+    lock(&world.tracker.shelf).meanwhile = Some(|item| {
+        item.content.labels.insert("urgent".into());
+    });
+    world.poll();
+    assert_eq!(world.tracker.get(&key).content.title, "Fix the login");
+    // At once: what was edited meanwhile is due, and read from a copy that knows of neither.
+    lock(&world.tracker.shelf).older.insert(key.clone(), older);
+    world.engine.pass(&Wake::Poll { belt: false }, &PassOptions::default()).expect("the pass runs");
+    assert_eq!(world.forge.get(&issue).content.title, "Fix the login", "older words were taken for an edit");
+    lock(&world.tracker.shelf).older.clear();
+    world.poll();
+    assert!(world.forge.get(&issue).content.labels.contains("urgent"));
+    world.settles();
+}
+
+#[test]
 fn unmapped_people_are_left_alone() {
     let policy = Policy { assignees: FieldPolicy::Both, ..Policy::default() };
     let world = World::new(Rules { policy, people: people(), ..Rules::default() });
