@@ -12,6 +12,8 @@ use crate::store::{Brief, NewDue, NewLink, UNKNOWN_REPO};
 
 /// Former names of repositories that one pass asks about; a repository is seldom renamed more often than that.
 const FORMER_NAMES_MAX: usize = 5;
+/// Issues of one former name that are asked for in vain, besides those whose number an issue of now has.
+const FORMER_ISSUES_MAX: usize = 5;
 
 impl Gathering<'_> {
     /// Before a partner is made, what waits unlinked on the other side is read: it lies before the cursor and
@@ -220,26 +222,37 @@ impl Gathering<'_> {
     }
 
     /// Markers and open creations that name a repository as it was called before: without links that know its id, the
-    /// service is asked, and one answer stands for all that name it so.
+    /// service is asked, and one answer stands for all that name it so. An issue that is gone is none: the next is asked.
     fn follow_renames(&mut self) -> Result<(), EngineError> {
-        let named = |key: &ItemKey| match key {
-            ItemKey::Issue(issue) => Some(issue.repo.clone()),
+        let issue = |key: &ItemKey| match key {
+            ItemKey::Issue(issue) => Some(issue.clone()),
             ItemKey::Task(_) => None,
         };
-        let present: BTreeSet<RepoName> =
-            self.strangers.items.forge.iter().filter_map(|item| named(&item.key)).collect();
+        let listed: Vec<IssueRef> = self.strangers.items.forge.iter().filter_map(|item| issue(&item.key)).collect();
+        let present: BTreeSet<&RepoName> = listed.iter().map(|issue| &issue.repo).collect();
+        let numbers: BTreeSet<u64> = listed.iter().map(|issue| issue.number).collect();
         let claimed = self.strangers.items.tracker.iter().filter_map(|item| Some(&item.marker.as_ref()?.partner));
         // Who has no issue that could get a partner need not know whose partner is on its way.
         let sources = self.strangers.intents.keys().filter(|_| !present.is_empty());
-        let mut former: BTreeMap<RepoName, ItemKey> = BTreeMap::new();
+        // First those whose number an issue of now has: that one may be the same.
+        let mut former: BTreeMap<RepoName, BTreeSet<(bool, ItemKey)>> = BTreeMap::new();
         for key in claimed.chain(sources) {
-            if let Some(name) = named(key).filter(|name| !present.contains(name)) {
-                former.entry(name).or_insert_with(|| key.clone());
+            if let Some(IssueRef { repo, number }) = issue(key).filter(|issue| !present.contains(&issue.repo)) {
+                former.entry(repo).or_default().insert((!numbers.contains(&number), key.clone()));
             }
         }
-        for (name, one) in former.into_iter().take(FORMER_NAMES_MAX) {
-            let Sight::Shown(found) = self.look(&one)? else { continue };
-            let Some(now) = named(&found.key).filter(|now| *now != name) else { continue };
+        for (name, issues) in former.into_iter().take(FORMER_NAMES_MAX) {
+            let mut found = None;
+            for (tries, (other, key)) in issues.iter().enumerate() {
+                if *other && tries >= FORMER_ISSUES_MAX {
+                    break;
+                }
+                if let Sight::Shown(item) = self.look(key)? {
+                    found = issue(&item.key);
+                    break;
+                }
+            }
+            let Some(now) = found.map(|issue| issue.repo).filter(|now| *now != name) else { continue };
             let renamed = |key: &ItemKey| match key {
                 ItemKey::Issue(IssueRef { repo, number }) if *repo == name => {
                     Some(ItemKey::Issue(IssueRef { repo: now.clone(), number: *number }))

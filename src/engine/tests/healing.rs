@@ -200,6 +200,34 @@ fn a_creation_that_listings_do_not_show_yet_waits_for_the_grace_although_its_rep
 }
 
 #[test]
+fn a_former_name_is_followed_although_the_first_issue_that_was_called_so_is_gone() {
+    let world = World::new(both());
+    let mut feed = Vec::new();
+    for number in [1, 2] {
+        world.forge.put(number, task("An issue"));
+        world.tracker.trouble(Some(Trouble::LostAnswer));
+        world.poll();
+        // It was made, but neither the listing nor the feed shows it yet.
+        let mut shelf = lock(&world.tracker.shelf);
+        feed.append(&mut shelf.moved);
+        shelf.unlisted = shelf.items.keys().cloned().collect();
+    }
+    world.forge.delete(&world.forge.key(1));
+    world.forge.rename("acme/renamed");
+    world.poll();
+    assert_eq!(world.tracker.all().len(), 2, "one was made twice");
+    lock(&world.tracker.shelf).unlisted.clear();
+    lock(&world.tracker.shelf).moved = feed;
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(300));
+        world.poll();
+    }
+    world.settles();
+    assert_eq!(world.tracker.all().len(), 2, "one was made twice");
+    assert_eq!(world.forge.all().len(), 1);
+}
+
+#[test]
 fn an_announced_creation_is_settled_when_its_task_was_deleted_meanwhile() {
     let world = World::new(Rules::default());
     let key = world.tracker.put(1, task("Fix login"));
