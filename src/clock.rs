@@ -13,6 +13,11 @@ pub trait Clock: Send + Sync {
     /// Waits for `duration`, or less when `stop` is raised. Answers false when stopped.
     fn sleep(&self, duration: Duration, stop: &Stop) -> bool;
 
+    /// How much time has passed since some moment that stays the same, by what nobody can set.
+    fn passed(&self) -> Duration {
+        since(Timestamp::UNIX_EPOCH, self.now())
+    }
+
     /// Whether it was set within the last `span`, as far as that was noticed: how long ago something was is then not
     /// known. Nobody sets a clock that does not say so.
     fn was_set(&self, span: Duration) -> bool {
@@ -36,6 +41,10 @@ impl Clock for SystemClock {
         now
     }
 
+    fn passed(&self) -> Duration {
+        SYSTEM.0.elapsed()
+    }
+
     fn was_set(&self, span: Duration) -> bool {
         self.now();
         let (began, settings) = &*SYSTEM;
@@ -44,6 +53,26 @@ impl Clock for SystemClock {
 
     fn sleep(&self, duration: Duration, stop: &Stop) -> bool {
         !stop.wait(duration)
+    }
+}
+
+/// Tells how long something took, also when the clock was set meanwhile or the machine slept: of the two ways to tell,
+/// the longer one is believed.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch {
+    at: Timestamp,
+    passed: Duration,
+}
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start(clock: &dyn Clock) -> Self {
+        Self { at: clock.now(), passed: clock.passed() }
+    }
+
+    /// How much time has passed since.
+    pub fn elapsed(self, clock: &dyn Clock) -> Duration {
+        since(self.at, clock.now()).max(clock.passed().saturating_sub(self.passed))
     }
 }
 
@@ -154,6 +183,35 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A clock that is set, or a machine that sleeps: the two ways to tell the time apart.
+    struct Apart(Mutex<(Timestamp, Duration)>);
+
+    impl Clock for Apart {
+        fn now(&self) -> Timestamp {
+            lock(&self.0).0
+        }
+
+        fn passed(&self) -> Duration {
+            lock(&self.0).1
+        }
+
+        fn sleep(&self, _duration: Duration, stop: &Stop) -> bool {
+            !stop.raised()
+        }
+    }
+
+    #[test]
+    fn how_long_something_took_is_known_although_the_clock_was_set_back_or_the_machine_slept() {
+        let start = Timestamp::from_second(1_800_000_000).expect("in range");
+        let seconds = Duration::from_secs;
+        for (told, passed, took) in [(48, 48, 48), (-6, 48, 48), (2, 48, 48), (3_600, 2, 3_600)] {
+            let clock = Apart(Mutex::new((start, seconds(7))));
+            let watch = Stopwatch::start(&clock);
+            *lock(&clock.0) = (start + jiff::SignedDuration::from_secs(told), seconds(7 + passed));
+            assert_eq!(watch.elapsed(&clock), seconds(took), "told {told} s");
+        }
+    }
 
     #[test]
     fn a_clock_that_was_set_either_way_is_noticed_and_forgotten_after_a_while() {

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::lag::READS_MAX;
 use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
-use crate::clock::since;
+use crate::clock::Stopwatch;
 use crate::model::{
     BySide, Change, Content, Field, FieldChange, Item, ItemKey, Link, LinkId, LinkStatus, Place, Side, Status,
 };
@@ -98,7 +98,7 @@ impl Engine {
         }
         let mut items: BySide<Option<Item>> = BySide::default();
         for _ in 0..LOOKS_MAX {
-            let began = self.clock.now();
+            let began = Stopwatch::start(&*self.clock);
             for side in Side::BOTH {
                 let key = link.key(side);
                 let why = match self.sight(&key)? {
@@ -118,7 +118,7 @@ impl Engine {
                 };
                 return Ok(Err(format!("{key} {why}; nothing was written")));
             }
-            if since(began, self.clock.now()) <= READS_MAX {
+            if began.elapsed(&*self.clock) <= READS_MAX {
                 break;
             }
             // A limit that the second read had to wait for made the first one old.

@@ -91,11 +91,19 @@ struct Gathering<'a> {
     /// What turned out to be no work item, such as a pull request that a garbled listing did not mark as one.
     no_items: BTreeSet<ItemKey>,
     more: bool,
-    /// Once an issue was seen: the id of its repository, and the name by which our links know it, if they do.
-    known_repo: Option<(i64, Option<RepoName>)>,
+    /// The repository, once an issue was seen.
+    known_repo: Option<KnownRepo>,
     plan: Plan,
     closing: Record,
     messages: Vec<String>,
+}
+
+/// What a pass calls the repository, whatever it is called by the time: a name for each issue is what pairs are made by.
+struct KnownRepo {
+    id: i64,
+    /// As our links know it; if there are none, as it was first seen.
+    name: RepoName,
+    linked: bool,
 }
 
 impl Engine {
@@ -325,8 +333,8 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Speaks of an issue by the name under which our links know its repository; a new name is kept with
-    /// the closing record, so that the next pass knows it.
+    /// Speaks of an issue by the name under which our links know its repository, or by the first that this pass saw; a
+    /// new name is kept with the closing record, so that the next pass knows it.
     fn known_name(&mut self, item: &mut Item) -> Result<(), EngineError> {
         let (ItemKey::Issue(issue), Native::Issue { repo_id, .. }) = (&mut item.key, &item.native) else {
             return Ok(());
@@ -349,18 +357,19 @@ impl Gathering<'_> {
                     },
                 });
             }
-            self.known_repo = Some((*repo_id, known));
+            let linked = known.is_some();
+            let name = known.unwrap_or_else(|| issue.repo.clone());
+            self.known_repo = Some(KnownRepo { id: *repo_id, name, linked });
         }
         // Asked of every item: it may be renamed in the middle of a pass.
-        if let Some((id, Some(known))) = &self.known_repo
-            && id == repo_id
-            && issue.repo != *known
-        {
-            if self.closing.rename.is_none() {
-                self.messages.push(format!("{known} is now called {}; its links follow", issue.repo));
+        if let Some(known) = self.known_repo.as_ref().filter(|known| known.id == *repo_id && known.name != issue.repo) {
+            let now = std::mem::replace(&mut issue.repo, known.name.clone());
+            if known.linked {
+                if self.closing.rename.is_none() {
+                    self.messages.push(format!("{} is now called {now}; its links follow", known.name));
+                }
+                self.closing.rename = Some((*repo_id, now));
             }
-            let now = std::mem::replace(&mut issue.repo, known.clone());
-            self.closing.rename = Some((*repo_id, now));
         }
         Ok(())
     }

@@ -345,7 +345,7 @@ impl Write for AsanaClient {
 
     fn update(&self, current: &Item, change: &Change) -> Result<Item, ProviderError> {
         let gid = self.task_of(&current.key, "change")?;
-        let began = self.caller.now();
+        let began = self.caller.stopwatch();
         let Change { title, text, status, assignees, labels } = change;
         let mut data = Map::new();
         if let Some(title) = title {

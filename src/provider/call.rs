@@ -26,7 +26,7 @@ use super::http::{Method, Request, Response, Transport, TransportError, USER_AGE
 use super::json;
 use super::pace::{Denied, Pace, Ticket, Weight};
 use super::{Halt, ProviderError, Requests, Sink};
-use crate::clock::{Clock, Stop, Timestamp, lock, since};
+use crate::clock::{Clock, Stop, Stopwatch, Timestamp, lock, since};
 use crate::config::Secret;
 use crate::model::Item;
 
@@ -175,12 +175,17 @@ impl Caller {
         if self.connection.stop.raised() { Err(ProviderError::Stopped) } else { Ok(()) }
     }
 
-    /// Whether an edit that was decided from what was known at `read` may still leave.
+    /// Times what an edit is decided from.
+    pub fn stopwatch(&self) -> Stopwatch {
+        Stopwatch::start(&*self.connection.clock)
+    }
+
+    /// Whether an edit that was decided from what was known when `read` began may still leave.
     ///
     /// # Errors
     /// `Stale` when what came between took too long.
-    pub fn fresh(&self, read: Timestamp, doing: &str) -> Result<(), ProviderError> {
-        if since(read, self.now()) <= FRESH_MAX {
+    pub fn fresh(&self, read: Stopwatch, doing: &str) -> Result<(), ProviderError> {
+        if read.elapsed(&*self.connection.clock) <= FRESH_MAX {
             Ok(())
         } else {
             Err(ProviderError::Stale { doing: doing.to_owned() })
@@ -211,7 +216,7 @@ impl Caller {
         let mut limited = 0;
         let mut tries = 0;
         let wait_max = if ask.edits { FRESH_MAX } else { WAIT_MAX };
-        let began = clock.now();
+        let began = Stopwatch::start(&**clock);
         loop {
             if ask.edits {
                 // A try that did not get through may have taken long itself.

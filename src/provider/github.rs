@@ -179,7 +179,7 @@ impl GithubClient {
             Err(ProviderError::Gone { .. }) => return Ok(Found::Unseen("GitHub says it moved, not where".to_owned())),
             other => other?,
         };
-        let read_at = self.caller.now();
+        let read = self.caller.stopwatch();
         let said = || self.caller.message(&response);
         match response.status {
             410 if said().contains("disabled") => {
@@ -199,7 +199,7 @@ impl GithubClient {
         let ItemKey::Issue(here) = &item.key else { return Ok(Found::NotAnItem) };
         // Another name with the same id is the same repository renamed.
         let same = here.repo == asked.repo || self.repo_id(&here.repo)? == self.repo_id(&asked.repo)?;
-        if again && self.caller.fresh(read_at, &ask.doing).is_err() {
+        if again && self.caller.fresh(read, &ask.doing).is_err() {
             // Its repository was asked about, for the first time, and that took long: what was read before is old.
             return self.read_item(key, false);
         }
@@ -468,7 +468,7 @@ impl Write for GithubClient {
 
     fn update(&self, current: &Item, change: &Change) -> Result<Item, ProviderError> {
         let issue = self.issue_of(&current.key, "change")?;
-        let began = self.caller.now();
+        let began = self.caller.stopwatch();
         let Change { title, text, status, assignees, labels } = change;
         let mut data = Map::new();
         if let Some(title) = title {

@@ -122,6 +122,10 @@ impl<C: Clock> Clock for BeatingClock<C> {
         self.clock.sleep(duration, stop)
     }
 
+    fn passed(&self) -> Duration {
+        self.clock.passed()
+    }
+
     fn was_set(&self, span: Duration) -> bool {
         self.clock.was_set(span)
     }

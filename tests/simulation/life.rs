@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use evenkeel::clock::{Clock, Stop, later};
+use evenkeel::clock::{Clock, Stop, later, since};
 use evenkeel::model::Timestamp;
 use evenkeel::store::{StoreError, Usher};
 
@@ -133,6 +133,10 @@ impl Clock for Life {
         self.turns.pause(duration);
         self.mind();
         !stop.raised()
+    }
+
+    fn passed(&self) -> Duration {
+        since(Timestamp::UNIX_EPOCH, self.turns.now())
     }
 
     fn was_set(&self, span: Duration) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Failure, Hands, keys};
-use crate::clock::since;
+use crate::clock::Stopwatch;
 use crate::engine::lag::{LAGS, READS_MAX};
 use crate::model::{
     BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
@@ -109,13 +109,13 @@ impl Hands<'_, '_> {
         let mut seen = merged_seen(&repair.seen, &pair.link.seen);
         // Every write needs its re-read, and what is read may change the other side's write as well:
         // read all targets first, decide once more, then write.
-        let began = self.engine.clock.now();
+        let began = Stopwatch::start(&*self.engine.clock);
         for (_, write) in writes.iter() {
             if let Some(write) = write {
                 self.reread(write, pair)?;
             }
         }
-        if since(began, self.engine.clock.now()) > READS_MAX {
+        if began.elapsed(&*self.engine.clock) > READS_MAX {
             // The first of them is old by now.
             self.look_at_both(pair)?;
             return Ok(self.decide_anew(pair)?.map(Box::new));
@@ -148,7 +148,7 @@ impl Hands<'_, '_> {
         anew.cause.clone_from(&repair.cause);
         for side in Side::BOTH {
             let Some(write) = &fresh[side] else { continue };
-            if since(began, self.engine.clock.now()) > READS_MAX {
+            if began.elapsed(&*self.engine.clock) > READS_MAX {
                 // The write before took long. What it wrote is seen now as an edit that both sides agree on.
                 self.look_at_both(pair)?;
                 return Ok(self.decide_anew(pair)?.map(Box::new));

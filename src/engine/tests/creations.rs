@@ -344,6 +344,32 @@ fn a_done_task_that_is_included_gets_a_closed_issue_and_stays_done() {
 }
 
 #[test]
+fn an_issue_that_one_pass_sees_under_two_names_of_its_repository_gets_one_task() {
+    let world = World::new(both());
+    let key = world.forge.put(1, task("An issue"));
+    let before = world.forge.get(&key);
+    let due = NewDue {
+        item: key.clone(),
+        reason: "issues.labeled".to_owned(),
+        not_before: world.clock.now(),
+        attempts: 0,
+        last_error: None,
+        parked: false,
+    };
+    world.engine.store.ring(&world.engine.route, &[due], None, world.clock.now()).expect("due");
+    // Renamed between the direct read and the listing, with no link yet that knows the repository.
+    world.forge.rename("acme/renamed");
+    let now = world.forge.all()[0].key.clone();
+    lock(&world.forge.shelf).older.insert(now, before);
+    world.poll();
+    lock(&world.forge.shelf).older.clear();
+    world.poll();
+    world.poll();
+    world.settles();
+    assert_eq!(world.tracker.all().len(), 1, "it got a task under each name");
+}
+
+#[test]
 fn a_copied_issue_text_is_a_question_and_no_second_partner() {
     let world = World::new(Rules::default());
     let key = world.tracker.put(1, task("Fix login"));

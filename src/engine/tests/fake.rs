@@ -95,6 +95,7 @@ impl Fake {
     pub(in crate::engine) fn edit(&self, key: &ItemKey, edit: impl FnOnce(&mut Item)) {
         self.clock.advance(Duration::from_secs(1));
         let mut shelf = lock(&self.shelf);
+        let key = &shelf.former.get(key).unwrap_or(key).clone();
         let item = shelf.items.get_mut(key).expect("an item to edit");
         edit(item);
         item.updated_at = self.clock.now();
@@ -120,7 +121,8 @@ impl Fake {
     }
 
     pub(in crate::engine) fn get(&self, key: &ItemKey) -> Item {
-        lock(&self.shelf).items.get(key).cloned().expect("an item")
+        let shelf = lock(&self.shelf);
+        shelf.items.get(shelf.former.get(key).unwrap_or(key)).cloned().expect("an item")
     }
 
     pub(in crate::engine) fn all(&self) -> Vec<Item> {
