@@ -47,7 +47,9 @@ impl Transport for Wire {
             self.watch.holds_the_lease(self, request);
             self.watch.closes_what_somebody_closed(self, request);
         }
+        let on_its_way = OnItsWay::new(&self.watch);
         let answer = self.services.send(request, deadline);
+        drop(on_its_way);
         // A slow service has done it at the end of its wait.
         self.watch.done(self, request, &answer);
         if request.method.writes() {
@@ -94,6 +96,22 @@ impl Wire {
     }
 }
 
+/// A request that a service has and has not carried out yet, whatever becomes of who sent it.
+struct OnItsWay<'a>(&'a Watch);
+
+impl<'a> OnItsWay<'a> {
+    fn new(watch: &'a Watch) -> Self {
+        watch.seen().on_their_way += 1;
+        Self(watch)
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.seen().on_their_way -= 1;
+    }
+}
+
 /// What came back for a request.
 type Exchange = Result<Response, TransportError>;
 
@@ -133,6 +151,8 @@ struct Seen {
     /// Arrivals within the longest window, with their weight: asana, github's points, github's creations.
     arrivals: [VecDeque<(i64, u64)>; 3],
     counts: [u64; 2],
+    /// Requests that are not carried out yet.
+    on_their_way: u32,
     /// Sums up what went over the wires, in its order.
     trace: DefaultHasher,
     writes: [u64; 2],
@@ -160,6 +180,11 @@ impl Watch {
     /// The database was lost, and with it what was sent before: nobody can count that in any more.
     pub fn database_lost(&self) {
         self.seen().arrivals = Default::default();
+    }
+
+    /// How many requests are on their way.
+    pub fn on_their_way(&self) -> u32 {
+        self.seen().on_their_way
     }
 
     /// Reads are this far behind from now on.

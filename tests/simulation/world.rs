@@ -308,6 +308,10 @@ impl World {
         self.calm();
         self.ground.restarts.store(false, Ordering::Relaxed);
         self.stop_all();
+        // What a dead process had sent and nobody has noted cannot be known: who starts with an empty database waits.
+        while self.ground.watch.on_their_way() > 0 {
+            self.ground.turns.pause(Duration::from_secs(1));
+        }
         self.remember();
         let lost = std::mem::replace(&mut *lock(&self.ground.store), shelf::take());
         shelf::put_back(lost);

@@ -20,9 +20,9 @@ pub(super) const IN_FLIGHT_WAIT: Duration = Duration::from_millis(20);
 /// that a closing need not wait for a window to empty.
 const RESERVED: u64 = 10;
 
-/// The share of every limit that a process takes at most while the common book cannot be opened: one in so many units.
-/// That is what is kept for urgent work, so that beside processes that keep to the book it still fits.
-const ALONE: u64 = 10;
+/// The share of every limit that is left to processes that cannot open the common book: one in so many units. Nobody who
+/// keeps to the book takes it, not even for urgent work, so that all still fits; those who cannot divide it among them.
+const ALONE: u64 = 30;
 
 /// An open breaker is looked at again after so many milliseconds: somebody may have mended what was wrong.
 const LOOK_AGAIN: i64 = 10_000;
@@ -77,9 +77,13 @@ impl Window {
         units.min(self.cap)
     }
 
-    /// What is left alone by what is not urgent.
-    const fn spare(&self, urgent: bool) -> u64 {
-        if urgent { 0 } else { self.cap / RESERVED }
+    /// What is left alone: by what is not urgent, and where the limit is common to several processes.
+    const fn spare(&self, urgent: bool, common: bool) -> u64 {
+        match (urgent, common) {
+            (false, _) => self.cap / RESERVED,
+            (true, true) => self.cap / ALONE,
+            (true, false) => 0,
+        }
     }
 
     /// The earliest moment from `now` on at which `units` fit below `cap`.
@@ -232,7 +236,10 @@ impl Ledger {
         let mut turn = now.max(self.quiet_until);
         for window in &mut self.windows {
             let units = window.units(weight);
-            let share = if alone { (window.cap / ALONE).max(1) } else { window.cap - window.spare(urgent) };
+            let share = match alone {
+                true => (window.cap / ALONE / u64::from(self.sharers)).max(1),
+                false => window.cap - window.spare(urgent, self.common),
+            };
             turn = turn.max(window.turn(now, units, share));
         }
         if turn > now {
@@ -300,7 +307,7 @@ impl Ledger {
             used.saturating_mul(2).max(first).min(window.block).max(*units)
         });
         let wish = wish.collect();
-        let spare = self.windows.iter().map(|window| window.spare(urgent)).collect();
+        let spare = self.windows.iter().map(|window| window.spare(urgent, self.common)).collect();
         Step::Visit(Visit { closing, units, wish, spare, probe })
     }
 
