@@ -93,6 +93,8 @@ struct Gathering<'a> {
     more: bool,
     /// The repository, once an issue was seen.
     known_repo: Option<KnownRepo>,
+    /// Whether links follow a new name. A visit leaves that to the next pass: the one at work knows them by the old name.
+    renames: bool,
     plan: Plan,
     closing: Record,
     messages: Vec<String>,
@@ -135,6 +137,7 @@ impl Engine {
             no_items: BTreeSet::new(),
             more: false,
             known_repo: None,
+            renames: !matches!(wake, Wake::Overtake(_)),
             plan: Plan::new(self.route.clone()),
             closing: Record::default(),
             messages: Vec::new(),
@@ -364,7 +367,7 @@ impl Gathering<'_> {
         // Asked of every item: it may be renamed in the middle of a pass.
         if let Some(known) = self.known_repo.as_ref().filter(|known| known.id == *repo_id && known.name != issue.repo) {
             let now = std::mem::replace(&mut issue.repo, known.name.clone());
-            if known.linked {
+            if known.linked && self.renames {
                 if self.closing.rename.is_none() {
                     self.messages.push(format!("{} is now called {now}; its links follow", known.name));
                 }
