@@ -16,6 +16,7 @@ mod edit;
 mod explain;
 mod gather;
 mod hold;
+mod identity;
 mod intents;
 mod lag;
 mod lately;

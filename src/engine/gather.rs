@@ -344,21 +344,8 @@ impl Gathering<'_> {
         };
         if self.known_repo.is_none() {
             let known = self.engine.store.repo_name(&self.engine.route, *repo_id)?;
-            if known.is_none()
-                && let Some(before) = self.engine.store.repo_id(&self.engine.route, &issue.repo)?
-                && before != *repo_id
-            {
-                // A new repository under an old name: its numbers mean other issues.
-                return Err(EngineError::Provider {
-                    side: Side::Forge,
-                    error: ProviderError::Denied {
-                        doing: format!("compare {} with its links", issue.repo),
-                        why: format!(
-                            "this is another repository than the one that was linked (id {repo_id}, was {before}); name \
-                             the right one in the configuration, or let go of the old pairs (`evenkeel links remove`)"
-                        ),
-                    },
-                });
+            if known.is_none() {
+                self.not_another_repository(*repo_id, &issue.repo)?;
             }
             let linked = known.is_some();
             let name = known.unwrap_or_else(|| issue.repo.clone());
@@ -375,6 +362,29 @@ impl Gathering<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a repository that the route has no links into while it has some into another. A new repository under a
+    /// former name is another: its numbers mean other issues, and whatever were made in it would be made twice.
+    fn not_another_repository(&self, repo_id: i64, name: &RepoName) -> Result<(), EngineError> {
+        let Engine { store, route, .. } = self.engine;
+        let by_name = store.repo_id(route, name)?.filter(|before| *before != repo_id).map(|id| (id, name.clone()));
+        let before = match by_name {
+            Some(before) => Some(before),
+            None => store.linked_elsewhere(route, repo_id)?,
+        };
+        let Some((id, known)) = before else { return Ok(()) };
+        Err(EngineError::Provider {
+            side: Side::Forge,
+            error: ProviderError::Denied {
+                doing: format!("compare {name} with its links"),
+                why: format!(
+                    "this is another repository than the one that was linked (id {repo_id}, was {id}, {known}); name the \
+                     right one in the configuration, let go of the old pairs (`evenkeel links remove`), or give the \
+                     route another name"
+                ),
+            },
+        })
     }
 
     /// Keeps a linked item unless it shows what it showed when last settled; answers whether it was kept.

@@ -12,7 +12,7 @@ mod repairs;
 mod restraint;
 mod walk;
 
-pub(in crate::engine) use fake::{Fake, Trouble};
+pub(in crate::engine) use fake::{BeforeRead, Fake, Trouble};
 
 use super::*;
 use crate::clock::{VirtualClock, earlier, lock};

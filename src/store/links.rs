@@ -171,6 +171,28 @@ impl Store {
         })
     }
 
+    /// A repository, by id and name, in which a route has links that are not retired; one other than `repo_id`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn linked_elsewhere(&self, route: &RouteName, repo_id: i64) -> Result<Option<(i64, RepoName)>, StoreError> {
+        self.backend.read(format_args!("route {route}: looking for links into another repository"), |conn| {
+            let other: Option<(i64, String)> = on!(conn, |c| links::table
+                .select((links::repo_id, links::repo))
+                .filter(links::route.eq(route.as_str()))
+                .filter(links::repo_id.ne(UNKNOWN_REPO))
+                .filter(links::repo_id.ne(repo_id))
+                .filter(LIVE)
+                .at_most(1)
+                .get_result(c)
+                .optional())?;
+            let named = |(id, name): (i64, String)| {
+                Ok::<_, Fault>((id, columns::parse(format_args!("repository {id}"), &name)?))
+            };
+            other.map(named).transpose()
+        })
+    }
+
     /// The routes that have links into a repository, by its id.
     ///
     /// # Errors

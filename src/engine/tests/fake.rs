@@ -17,6 +17,14 @@ pub(in crate::engine) enum Trouble {
     Late,
 }
 
+/// An edit that comes right before a direct read of the item.
+pub(in crate::engine) struct BeforeRead {
+    /// Before which one, counted from now on; from 1.
+    pub(in crate::engine) read: u32,
+    pub(in crate::engine) item: ItemKey,
+    pub(in crate::engine) edit: fn(&mut Item),
+}
+
 #[derive(Default)]
 pub(in crate::engine) struct Shelf {
     pub(in crate::engine) items: BTreeMap<ItemKey, Item>,
@@ -28,6 +36,8 @@ pub(in crate::engine) struct Shelf {
     pub(in crate::engine) older: BTreeMap<ItemKey, Item>,
     /// What somebody edits of the next item that is written, right before.
     pub(in crate::engine) meanwhile: Option<fn(&mut Item)>,
+    /// What somebody edits right before a direct read.
+    pub(in crate::engine) before_read: Option<BeforeRead>,
     /// Which items moved, in order; a cursor is a place in it.
     pub(in crate::engine) moved: Vec<ItemKey>,
     pub(in crate::engine) comments: Vec<(ItemKey, String)>,
@@ -195,6 +205,15 @@ impl Observe for Fake {
 
     fn item(&self, key: &ItemKey) -> Result<Found, ProviderError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
+        let waits = lock(&self.shelf).before_read.take();
+        match waits {
+            Some(BeforeRead { read: 1, item, edit }) if item == *key => self.edit(key, edit),
+            Some(BeforeRead { read, item, edit }) => {
+                let read = read - u32::from(item == *key);
+                lock(&self.shelf).before_read = Some(BeforeRead { read, item, edit });
+            }
+            None => {}
+        }
         let mut shelf = lock(&self.shelf);
         if let Some(left) = shelf.unknown.get_mut(key).filter(|left| **left > 0) {
             *left -= 1;

@@ -417,3 +417,17 @@ fn a_task_deleted_before_its_lost_creation_was_found_gets_no_second_partner_when
     assert_eq!(named, 1, "a second partner was made");
     assert!(world.engine.store.link_of(&key).expect("a look-up").is_some_and(|link| link.status == LinkStatus::Active));
 }
+
+#[test]
+fn what_is_parked_stays_parked_with_its_reason_when_it_cannot_be_read() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.forge.trouble(Some(Trouble::Refused));
+    world.poll();
+    let parked = world.engine.store.parked(Some(&world.engine.route)).expect("the store");
+    assert_eq!(parked.len(), 1);
+    world.tracker.edit(&key, |item| item.content.title = "Fix the login".into());
+    lock(&world.tracker.shelf).unanswered.insert(key.clone());
+    world.poll();
+    assert_eq!(world.engine.store.parked(Some(&world.engine.route)).expect("the store"), parked);
+}

@@ -215,3 +215,88 @@ fn people() -> crate::model::People {
         mention: false,
     }])
 }
+
+#[test]
+fn another_issue_under_a_linked_ones_name_is_neither_read_for_it_nor_written_to() {
+    let world = World::new(Rules::default());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.settles();
+    let issue = world.partner(&key);
+    // The repository is renamed, and a new one gets its former name; who knew the name takes it for the old one still.
+    let linked = world.forge.get(&issue);
+    let mut stranger = Item { content: task("Somebody else's"), footer: None, marker: None, ..linked.clone() };
+    stranger.native = Native::Issue { repo_id: 7, id: 77, node_id: "I_77".into() };
+    world.clock.advance(Duration::from_secs(60));
+    stranger.updated_at = world.clock.now();
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        shelf.items.insert(issue.clone(), stranger.clone());
+        shelf.moved.push(issue.clone());
+    }
+    world.tracker.edit(&key, |item| item.content.body = "Ann's words.".into());
+    for wake in [Wake::Poll { belt: false }, Wake::Sweep] {
+        let report = world.pass(&wake);
+        assert_eq!(report.ended, Ended::Drift, "{report:#?}");
+        assert!(report.plan.skips.iter().any(|skip| skip.why.contains("another issue")), "{report:#?}");
+    }
+    assert_eq!(world.forge.get(&issue), stranger);
+    let content = world.tracker.get(&key).content;
+    assert_eq!((content.title.as_str(), content.body.as_str()), ("Fix login", "Ann's words."));
+    // The right repository is named, and all goes on.
+    let mut shelf = lock(&world.forge.shelf);
+    shelf.items.insert(issue.clone(), linked);
+    drop(shelf);
+    world.clock.advance(Duration::from_secs(600));
+    world.pass(&Wake::Sweep);
+    world.settles();
+    assert_eq!(world.forge.get(&issue).content.body, "Ann's words.");
+}
+
+#[test]
+fn a_task_that_another_route_or_a_person_linked_since_it_was_looked_at_gets_no_second_partner() {
+    let world = World::new(Rules::default());
+    world.poll();
+    let site = Engine { route: "site".parse().expect("a name"), holder: "site".into(), ..world.engine.clone() };
+    world.tracker.put(1, task("Fix login"));
+    // Both look before either writes.
+    let lease = site.store.acquire(&site.route, "site", world.clock.now()).expect("the store").expect("it is free");
+    let source = world.tracker.key(1);
+    let marker = crate::model::Marker::naming(source.clone());
+    let new =
+        crate::store::NewIntent { kind: crate::store::IntentKind::Issue, source: &source, marker: &marker, sent: None };
+    let intent = site.store.open_intent(&lease, &new, world.clock.now()).expect("announced");
+    let report = world.poll();
+    assert_eq!((report.ended, report.counts.created), (Ended::Drift, 0), "{report:#?}");
+    assert!(report.messages.iter().any(|line| line.contains("on route site")), "{:?}", report.messages);
+    assert!(world.forge.all().is_empty());
+    // The other one gave up: nothing is lost.
+    let closed = crate::store::Record { close_intents: vec![intent], ..Default::default() };
+    site.store.record(&lease, &closed, world.clock.now()).expect("recorded");
+    world.clock.advance(Duration::from_secs(600));
+    world.poll();
+    world.settles();
+    assert_eq!(world.forge.all().len(), 1);
+}
+
+#[test]
+fn a_new_repository_under_the_configured_name_is_refused_also_after_the_links_have_followed_the_old_one() {
+    let world = World::new(both());
+    let key = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.settles();
+    world.forge.rename("acme/web");
+    world.poll();
+    world.settles();
+    assert_eq!(world.partner(&key).to_string(), "github:acme/web#901");
+    // Somebody makes a new one by the former name, which a process that was just started asks for.
+    let alien = world.forge.put(1, task("Somebody else's"));
+    world.forge.edit(&alien, |item| item.native = Native::Issue { repo_id: 8, id: 77, node_id: "I_77".into() });
+    lock(&world.forge.shelf).items.retain(|key, _| *key == alien);
+    world.tracker.put(2, task("New thing"));
+    world.clock.advance(Duration::from_secs(60));
+    let report = world.pass(&Wake::Sweep);
+    assert_eq!(report.ended, Ended::Failed, "{report:#?}");
+    assert!(report.messages.iter().any(|line| line.contains("acme/web") && line.contains("another repository")));
+    assert_eq!((world.tracker.all().len(), world.forge.all().len()), (2, 1));
+}
