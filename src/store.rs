@@ -399,8 +399,6 @@ pub struct Record {
     pub remember: Vec<NewLink>,
     /// Rows to change.
     pub change: Vec<(LinkId, LinkChange)>,
-    /// A repository by its id and the name it has now: links made under another name follow it.
-    pub rename: Option<(i64, RepoName)>,
     /// Pairs to unmake, with the reason for the tombstone.
     pub unlink: Vec<(LinkId, String)>,
     /// Intents that are settled.
@@ -409,6 +407,8 @@ pub struct Record {
     pub clear_due: Vec<ItemKey>,
     /// Items that become due.
     pub due: Vec<NewDue>,
+    /// A repository by its id and the name it has now: links made under another name follow it, and what this record makes due.
+    pub rename: Option<(i64, RepoName)>,
     /// Entries to append. One with `link: None` whose item is in `link` above gets that link's id.
     pub history: Vec<NewEntry>,
     /// Cursors to store, by side.

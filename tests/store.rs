@@ -522,6 +522,46 @@ on_both! {
         assert_ne!(open(IntentKind::Issue, "asana:1", at(70)), issue, "a new one is not the old one");
     }
 
+    fn a_creation_for_what_has_a_partner_or_gets_one_on_another_route_is_not_announced(database: &Database) {
+        let store = database.open();
+        let (app, site) = (lease(&store, "app"), lease(&store, "site"));
+        let claimed = |held: Result<_, StoreError>, by: &str| match held {
+            Err(StoreError::Claimed { item, route: of }) => assert_eq!((item, of), (key("asana:1"), route(by))),
+            other => panic!("{other:?}"),
+        };
+        announce(&store, &app, IntentKind::Issue, "asana:1", at(0)).expect("announced");
+        claimed(announce(&store, &site, IntentKind::Issue, "asana:1", at(1)), "app");
+        announce(&store, &app, IntentKind::Issue, "asana:1", at(2)).expect("its own is tried again");
+        announce(&store, &site, IntentKind::Comment, "asana:1", at(2)).expect("a comment makes no partner");
+        let made = store.intents(&route("app")).expect("answers").iter().map(|intent| intent.id).collect();
+        let linked = Record { link: vec![pair(1, 1)], close_intents: made, ..Record::default() };
+        let made = store.record(&app, &linked, at(3)).expect("recorded").links;
+        claimed(announce(&store, &site, IntentKind::Issue, "asana:1", at(4)), "app");
+        claimed(announce(&store, &app, IntentKind::Issue, "asana:1", at(4)), "app");
+        let retired = LinkChange { status: Some(LinkStatus::Retired), ..LinkChange::default() };
+        store.record(&app, &Record { change: vec![(made[0], retired)], ..Record::default() }, at(5)).expect("recorded");
+        announce(&store, &site, IntentKind::Issue, "asana:1", at(6)).expect("what is retired holds nobody");
+    }
+
+    fn what_a_record_makes_due_follows_the_rename_it_brings(database: &Database) {
+        let store = database.open();
+        let app = lease(&store, "app");
+        store.record(&app, &Record { link: vec![pair(1, 1)], ..Record::default() }, at(0)).expect("recorded");
+        let rung = NewDue { last_error: None, ..due("github:acme/new#5", 4) };
+        store.ring(&route("app"), &[rung], None, at(0)).expect("rung");
+        let rename = Some((501, "acme/new".parse().expect("a repository")));
+        let failed = NewDue { attempts: 2, last_error: Some("no answer".to_owned()), ..due("github:acme/app#5", 3) };
+        let parked = NewDue { parked: true, ..due("github:acme/app#4", 3) };
+        let record = Record { due: vec![parked, failed], rename, ..Record::default() };
+        store.record(&app, &record, at(1)).expect("recorded");
+        let parked = store.parked(Some(&route("app"))).expect("answers");
+        assert_eq!(parked.iter().map(|due| due.item.to_string()).collect::<Vec<_>>(), ["github:acme/new#4"]);
+        let dues = store.due(&route("app"), at(9), 9).expect("answers");
+        assert_eq!(dues.len(), 1, "{dues:?}");
+        assert_eq!((dues[0].item.to_string().as_str(), dues[0].attempts), ("github:acme/new#5", 2));
+        assert_eq!((dues[0].last_error.as_deref(), dues[0].rung), (Some("no answer"), true));
+    }
+
     fn an_open_intent_knows_what_was_sent_last(database: &Database) {
         let store = database.open();
         let lease = lease(&store, "app");

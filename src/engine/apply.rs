@@ -32,6 +32,8 @@ enum Failure {
     Ask(ItemKey, String),
     /// It kept moving under our hands.
     Moving(ItemKey),
+    /// It has a partner by now, or another route makes one, as this says.
+    Claimed(ItemKey, String),
     /// Ends the pass.
     Pass(EngineError),
 }
@@ -53,6 +55,7 @@ impl From<StoreError> for Failure {
                 );
                 Self::Ask(task, what)
             }
+            StoreError::Claimed { ref item, .. } => Self::Claimed(item.clone(), error.to_string()),
             error => Self::Pass(EngineError::Store(error)),
         }
     }
@@ -212,6 +215,7 @@ impl Hands<'_, '_> {
                 let what = "it kept changing while it was being repaired".to_owned();
                 (key, what, Remedy::ObserveAgain, Some(MOVING))
             }
+            Failure::Claimed(key, what) => (key, what, Remedy::ObserveAgain, None),
         };
         engine.progress.repaired(self.report.pass, repair, Err(&message));
         let subject = repair.subject().cloned().unwrap_or(key);

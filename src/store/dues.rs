@@ -339,6 +339,49 @@ pub(super) fn replace(
     add(conn, rows)
 }
 
+/// Gives due items the name that `renamed` answers for their key. One that is due under its new name already becomes one
+/// with it, and neither forgets what it waits for.
+pub(super) fn rename(
+    conn: &mut Conn<'_>,
+    route: &RouteName,
+    renamed: &dyn Fn(&str) -> Result<Option<ItemKey>, Fault>,
+) -> Result<(), Fault> {
+    let keys: Vec<(i64, String)> =
+        on!(conn, |c| due::table.select((due::id, due::item_key)).filter(due::route.eq(route.as_str())).load(c))?;
+    let taken: BTreeSet<String> = keys.iter().map(|(_, key)| key.clone()).collect();
+    for (id, key) in keys {
+        let Some(item) = renamed(&key)? else { continue };
+        let key = columns::key(&item);
+        let one = due::table.filter(due::id.eq(id));
+        if taken.contains(&key) {
+            let row: DueRow = on!(conn, |c| one.select(DueRow::as_select()).get_result(c))?;
+            on!(conn, |c| diesel::delete(one).execute(c))?;
+            let DueRow { reason, not_before, attempts, last_error, parked_at, since, rung, request, .. } = row;
+            let route = route.as_str();
+            let item = item.to_string();
+            let row = DueInsert {
+                route,
+                item,
+                item_key: key,
+                reason,
+                not_before,
+                attempts,
+                last_error,
+                parked_at,
+                since,
+                rung,
+                request,
+            };
+            add(conn, std::iter::once(row))?;
+        } else {
+            on!(conn, |c| diesel::update(one)
+                .set((due::item.eq(item.to_string()), due::item_key.eq(&key)))
+                .execute(c))?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes items due that were rung for.
 pub(super) fn make_rung(conn: &mut Conn<'_>, route: &RouteName, rung: &[Rung<'_>]) -> Result<(), Fault> {
     let rows = rung.iter().map(|Rung { due, request, now }| {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use crate::model::{IssueRef, RouteName, TaskGid};
+use crate::model::{IssueRef, ItemKey, RouteName, TaskGid};
 
 /// A failure of the database: it ends the pass.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub enum StoreError {
     LostLease { route: RouteName },
     /// The pair, or one of its items, is linked already.
     AlreadyLinked { task: TaskGid, issue: IssueRef },
+    /// The item that should get a partner has one, or is about to get one, on another route or by another hand.
+    Claimed { item: ItemKey, route: RouteName },
     /// What is kept could not be understood.
     Garbled { what: String, why: String },
     /// Anything else the database said.
@@ -43,6 +45,9 @@ impl fmt::Display for StoreError {
             }
             Self::AlreadyLinked { task, issue } => {
                 write!(out, "linking asana:{task} with github:{issue}: one of them is linked already")
+            }
+            Self::Claimed { item, route } => {
+                write!(out, "making a partner for {item}: it has one, or is about to get one, on route {route}")
             }
             Self::Garbled { what, why } => write!(out, "reading {what} from the database: {why}"),
             Self::Failed { doing, why } => write!(out, "{doing}: the database said: {why}"),

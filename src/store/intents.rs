@@ -7,9 +7,9 @@ use super::among::{LONGEST, among};
 use super::backend::{Conn, on};
 use super::error::Fault;
 use super::schema::intents;
-use super::verbatim::KeptDsl;
-use super::{Intent, Lease, NewIntent, Store, StoreError, columns, leases};
-use crate::model::{IntentId, RouteName, Timestamp};
+use super::verbatim::{AtMostDsl, KeptDsl};
+use super::{Intent, IntentKind, Lease, NewIntent, Store, StoreError, columns, leases, links};
+use crate::model::{IntentId, ItemKey, RouteName, Timestamp};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = intents)]
@@ -59,12 +59,16 @@ impl Store {
     /// tried again: its id, with a new `tried_at` and what is sent now.
     ///
     /// # Errors
-    /// `LostLease` when the lease is no longer ours, and when the database fails.
+    /// `LostLease` when the lease is no longer ours, `Claimed` when the item that should get a partner was linked since
+    /// it was looked at, on whatever route, or when another route announced the same; and when the database fails.
     pub fn open_intent(&self, lease: &Lease, intent: &NewIntent<'_>, now: Timestamp) -> Result<IntentId, StoreError> {
         let route = &lease.route;
         let NewIntent { kind, source, marker, sent } = intent;
         self.backend.write(format_args!("route {route}: announcing a creation for {source}"), |conn| {
             leases::fence(conn, lease)?;
+            if *kind != IntentKind::Comment {
+                unclaimed(conn, route, *kind, source)?;
+            }
             let row = IntentInsert {
                 route: route.as_str(),
                 kind: kind.as_str(),
@@ -104,6 +108,27 @@ impl Store {
                 .load(c))?;
             rows.into_iter().map(IntentRow::intent).collect()
         })
+    }
+}
+
+/// Refuses a creation for an item that has a partner by now, or for which another route has announced one. Two routes may
+/// share a project or a repository, and a person may have linked it by hand; each has a lease of its own.
+fn unclaimed(conn: &mut Conn<'_>, route: &RouteName, kind: IntentKind, source: &ItemKey) -> Result<(), Fault> {
+    let claimed = |route: RouteName| Fault::Told(StoreError::Claimed { item: source.clone(), route });
+    if let Some(link) = links::live_link(conn, source)? {
+        return Err(claimed(link.route));
+    }
+    let elsewhere: Option<String> = on!(conn, |c| intents::table
+        .select(intents::route)
+        .filter(intents::source_key.eq(columns::key(source)))
+        .filter(intents::kind.eq(kind.as_str()))
+        .filter(intents::route.ne(route.as_str()))
+        .at_most(1)
+        .get_result(c)
+        .optional())?;
+    match elsewhere {
+        Some(route) => Err(claimed(columns::parse(format_args!("the route of an intent for {source}"), &route)?)),
+        None => Ok(()),
     }
 }
 

@@ -42,14 +42,15 @@ impl Store {
             };
             let made: Vec<LinkId> =
                 paired().inspect_err(|fault: &super::error::Fault| linked_twice = fault.is_duplicate())?;
-            if let Some((repo_id, name)) = rename {
-                links::rename(conn, route, *repo_id, name, now)?;
-            }
             for (id, reason) in unlink {
                 links::remove(conn, route, *id, reason, now)?;
             }
             intents::close(conn, route, close_intents)?;
             dues::replace(conn, route, clear_due, due, now)?;
+            // After what this step names by the former name.
+            if let Some((repo_id, name)) = rename {
+                links::rename(conn, route, *repo_id, name, now)?;
+            }
             let by_item: BTreeMap<ItemKey, LinkId> = link
                 .iter()
                 .zip(&made)

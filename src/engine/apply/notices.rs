@@ -36,7 +36,7 @@ impl Hands<'_, '_> {
                         return Ok(());
                     }
                 }
-                Err(Failure::Ask(..) | Failure::Moving(_)) => {}
+                Err(Failure::Ask(..) | Failure::Moving(_) | Failure::Claimed(..)) => {}
             }
         }
         Ok(())

@@ -111,6 +111,10 @@ impl Gathering<'_> {
             match intent.found {
                 Some(mut item) => {
                     self.known_name(&mut item)?;
+                    // It carries this creation's very marker, which may name its partner as it was called then.
+                    if let Some(marker) = &mut item.marker {
+                        marker.partner = intent.source.clone();
+                    }
                     let there = self.read(&intent.source)?;
                     let keys = [item.key.clone(), intent.source.clone()];
                     let linked = self.engine.store.briefs(&self.engine.route, &keys)?;
@@ -118,7 +122,9 @@ impl Gathering<'_> {
                         linked.into_iter().filter(|brief| brief.status != LinkStatus::Retired).collect();
                     // It was there when its partner was asked for: a copy that lags may not know it yet.
                     let left = !there && !self.engine.just_now(intent.tried_at, self.now);
-                    if left || !linked.is_empty() {
+                    // On another route, too: an item has one partner.
+                    let elsewhere = self.linked_already(&intent.source)?.is_some();
+                    if left || elsewhere || !linked.is_empty() {
                         // Linked by somebody else meanwhile, or nobody is left to link: the creation is settled.
                         self.closing.close_intents.push(intent.id);
                         self.strangers.intents.remove(&intent.source);

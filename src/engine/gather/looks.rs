@@ -162,6 +162,10 @@ impl Gathering<'_> {
     /// was not even tried is no attempt.
     pub(super) fn again(&mut self, key: &ItemKey, looked_at: &ItemKey, why: &str) -> Result<(), EngineError> {
         let engine = self.engine;
+        if self.parked.contains(key) {
+            // It waits for a person, with what it was parked for.
+            return Ok(());
+        }
         let tried = u32::from(!self.untried.contains(looked_at));
         let attempts = engine.store.attempts(&engine.route, key)?.saturating_add(tried);
         let parked = attempts >= engine.patience.attempts_max;

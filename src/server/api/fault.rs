@@ -191,7 +191,9 @@ impl From<StoreError> for Fault {
                 Self { inside: Some(error.to_string()), ..fault }
             }
             StoreError::LostLease { .. } => Self::busy(error.to_string()),
-            StoreError::AlreadyLinked { .. } => Self::new(Code::Conflict, error.to_string()),
+            StoreError::AlreadyLinked { .. } | StoreError::Claimed { .. } => {
+                Self::new(Code::Conflict, error.to_string())
+            }
             StoreError::Open { .. }
             | StoreError::Newer { .. }
             | StoreError::Garbled { .. }

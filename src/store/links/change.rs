@@ -9,9 +9,9 @@ use crate::model::{BySide, ItemKey, LinkId, LinkStatus, ProjectGid, RepoName, Ro
 use crate::store::among::among;
 use crate::store::backend::{Conn, on};
 use crate::store::error::Fault;
-use crate::store::schema::{due, intents, links, tombstones};
+use crate::store::schema::{intents, links, tombstones};
 use crate::store::verbatim::{AtMostDsl, KeptDsl};
-use crate::store::{LinkChange, NewLink, StoreError, UNKNOWN_REPO, columns};
+use crate::store::{LinkChange, NewLink, StoreError, UNKNOWN_REPO, columns, dues};
 
 #[derive(Insertable)]
 #[diesel(table_name = links, treat_none_as_default_value = false)]
@@ -248,23 +248,7 @@ pub(in crate::store) fn rename(
                 .execute(c))?;
         }
     }
-    let keys: Vec<(i64, String)> =
-        on!(conn, |c| due::table.select((due::id, due::item_key)).filter(due::route.eq(route.as_str())).load(c))?;
-    let taken: BTreeSet<String> = keys.iter().map(|(_, key)| key.clone()).collect();
-    for (id, key) in keys {
-        let Some(item) = renamed(&key, &before, name)? else { continue };
-        let key = columns::key(&item);
-        let one = due::table.find(id);
-        if taken.contains(&key) {
-            // It is due under its new name already.
-            on!(conn, |c| diesel::delete(one).execute(c))?;
-        } else {
-            on!(conn, |c| diesel::update(one)
-                .set((due::item.eq(item.to_string()), due::item_key.eq(&key)))
-                .execute(c))?;
-        }
-    }
-    Ok(())
+    dues::rename(conn, route, &|key| renamed(key, &before, name))
 }
 
 /// An issue as it is called after its repository was renamed, if the key is one of that repository.
