@@ -13,6 +13,8 @@ mod trace;
 
 use serde::Serialize;
 
+use super::identity::another_issue;
+use super::lag::LAGS;
 use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
 use crate::model::{BySide, ItemKey, Link, LinkStatus, PassId, Side};
 use crate::provider::{Found, ProviderError, Remedy};
@@ -33,6 +35,18 @@ const ENTRIES_MAX: usize = 200_000;
 
 /// Writes that may fail one after another before the undo ends.
 const FAILURES_IN_ROW_MAX: u32 = 3;
+
+/// What is said of an item that moved between the plan and the write.
+const MOVED: &str = "it changed after this undo was shown; look again";
+
+/// How one step ended.
+enum PutBack {
+    Done,
+    /// This item is not what it was decided from any more; it was not written.
+    Moved(ItemKey),
+    /// This item's provider refused it, or could not be reached.
+    Failed(ItemKey, ProviderError),
+}
 
 /// What is to be undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,17 +166,19 @@ impl Engine {
             if !fresh.same(step) {
                 let item = step.items.iter().find_map(|(_, item)| item.clone());
                 if let Some(item) = item {
-                    let why = "it changed after this undo was shown; look again".to_owned();
-                    left.push(Left { item, field: None, why, already: false });
+                    left.push(Left { item, field: None, why: MOVED.to_owned(), already: false });
                 }
                 continue;
             }
             match self.put_back_one(watch, report, pass, &fresh)? {
-                None => {
+                PutBack::Done => {
                     in_row = 0;
                     done.push(fresh);
                 }
-                Some((item, error)) => {
+                PutBack::Moved(item) => {
+                    left.push(Left { item, field: None, why: MOVED.to_owned(), already: false });
+                }
+                PutBack::Failed(item, error) => {
                     report.counts.again += 1;
                     left.push(Left { item, field: None, why: error.to_string(), already: false });
                     let denied = error.remedy() == Remedy::StopSide;
@@ -184,23 +200,29 @@ impl Engine {
         Ok(ended.unwrap_or(if missing > 0 { Ended::Drift } else { Ended::Settled }))
     }
 
-    /// One pair: the writes, then what we know of the link. Answers what a provider refused.
+    /// One pair: the writes, then what we know of the link. A pair that is let go of is so before anything is written to
+    /// it: whatever becomes of the write, no pass takes it for an edit and carries it over to the other half.
     fn put_back_one(
         &self,
         watch: &Watch<'_>,
         report: &mut Report,
         pass: PassId,
         step: &Undo,
-    ) -> Result<Option<(ItemKey, ProviderError)>, EngineError> {
+    ) -> Result<PutBack, EngineError> {
+        let mut record = self.letting_go(report, pass, step);
         for (side, write) in step.writes.iter() {
             let Some(write) = write else { continue };
             let current = match self.sight(&write.item)? {
                 Sight::Shown(item) => item,
                 _ => {
                     let doing = format!("reading {} before it is written", write.item);
-                    return Ok(Some((write.item.clone(), ProviderError::Gone { doing })));
+                    return Ok(PutBack::Failed(write.item.clone(), ProviderError::Gone { doing }));
                 }
             };
+            // The other half was read since, and perhaps written.
+            if step.seen[side].as_ref().is_some_and(|seen| *seen != (current.content.clone(), current.footer.clone())) {
+                return Ok(PutBack::Moved(write.item.clone()));
+            }
             let entry = |kind: &str, changes, cause: String| NewEntry {
                 at: self.clock.now(),
                 pass: report.pass,
@@ -212,62 +234,60 @@ impl Engine {
                 cause,
                 actor: self.actor.clone(),
             };
-            let ahead = entry("undo", write.fields.clone(), undoing(pass));
-            self.store.record(watch.lease, &Record { history: vec![ahead], ..Record::default() }, self.clock.now())?;
+            let mut ahead = std::mem::take(&mut record);
+            ahead.history.push(entry("undo", write.fields.clone(), undoing(pass)));
+            // Both halves are looked at, also if we are stopped before it is known what became of the write.
+            ahead.due = self.looked_at_next(step, pass);
+            self.store.record(watch.lease, &ahead, self.clock.now())?;
             if let Err(error) = self.providers[side].update(&current, &write.change) {
                 let kind = if error.maybe_done() { "unanswered" } else { "failed" };
-                let after = entry(kind, Vec::new(), error.to_string());
-                let record = Record {
-                    history: vec![after],
-                    // A write that was perhaps made counts as an edit too: the next pass looks.
-                    due: if error.maybe_done() { self.looked_at_next(step, pass) } else { Vec::new() },
-                    ..Record::default()
-                };
-                self.store.record(watch.lease, &record, self.clock.now())?;
-                return Ok(Some((write.item.clone(), error)));
+                let history = vec![entry(kind, Vec::new(), error.to_string())];
+                self.store.record(watch.lease, &Record { history, ..Record::default() }, self.clock.now())?;
+                return Ok(PutBack::Failed(write.item.clone(), error));
             }
             log::info!("pass {}: {} put back as before pass {pass}", report.pass, write.item);
             report.counts.updated += 1;
         }
-        let mut record = Record::default();
-        match step.link {
-            Some(link) if step.unlink => {
-                record.unlink.push((link, undoing(pass)));
-                record.clear_due.extend(step.items.iter().filter_map(|(_, item)| item.clone()));
-                if let Some(item) = step.items.iter().find_map(|(_, item)| item.clone()) {
-                    record.history.push(NewEntry {
-                        at: self.clock.now(),
-                        pass: report.pass,
-                        link: Some(link),
-                        kind: "unlink".to_owned(),
-                        partner: step.items[item.side().opposite()].clone(),
-                        item,
-                        changes: Vec::new(),
-                        cause: undoing(pass),
-                        actor: self.actor.clone(),
-                    });
-                }
+        if let Some(link) = step.link.filter(|_| !step.unlink) {
+            if step.wake {
+                let change = LinkChange { status: Some(LinkStatus::Active), ..LinkChange::default() };
+                record.change.push((link, change));
                 report.counts.noted += 1;
             }
-            Some(link) => {
-                if step.wake {
-                    let change = LinkChange { status: Some(LinkStatus::Active), ..LinkChange::default() };
-                    record.change.push((link, change));
-                    report.counts.noted += 1;
-                }
-                record.due = self.looked_at_next(step, pass);
-            }
-            None => {}
+            record.due = self.looked_at_next(step, pass);
         }
         self.store.record(watch.lease, &record, self.clock.now())?;
-        Ok(None)
+        Ok(PutBack::Done)
+    }
+
+    /// What lets go of the step's pair, if it does.
+    fn letting_go(&self, report: &mut Report, pass: PassId, step: &Undo) -> Record {
+        let mut record = Record::default();
+        let Some(link) = step.link.filter(|_| step.unlink) else { return record };
+        record.unlink.push((link, undoing(pass)));
+        record.clear_due.extend(step.items.iter().filter_map(|(_, item)| item.clone()));
+        if let Some(item) = step.items.iter().find_map(|(_, item)| item.clone()) {
+            record.history.push(NewEntry {
+                at: self.clock.now(),
+                pass: report.pass,
+                link: Some(link),
+                kind: "unlink".to_owned(),
+                partner: step.items[item.side().opposite()].clone(),
+                item,
+                changes: Vec::new(),
+                cause: undoing(pass),
+                actor: self.actor.clone(),
+            });
+        }
+        report.counts.noted += 1;
+        record
     }
 
     /// Both items of a pair, due at once: the next pass carries what was put back to the other side.
     fn looked_at_next(&self, step: &Undo, pass: PassId) -> Vec<NewDue> {
         let items = step.items.iter().filter_map(|(_, item)| item.clone());
         items
-            .filter(|_| step.link.is_some())
+            .filter(|_| step.link.is_some() && !step.unlink)
             .map(|item| NewDue {
                 item,
                 reason: format!("pass {pass} was undone on it"),
@@ -292,7 +312,17 @@ impl Engine {
             // Alone, an item's partner does not matter; in a pair both count.
             let wanted = group.traces[side].is_some() || link.is_some();
             if wanted && let Some(key) = &group.items[side] {
-                sight[side] = Some(self.sight(key)?);
+                let mut seen = self.sight(key)?;
+                if let Some(link) = &link {
+                    another_issue(link, &mut seen);
+                    self.too_new_to_be_gone(link, &mut seen, now);
+                    if let Sight::Shown(item) = &seen
+                        && self.lags(link, item, now)
+                    {
+                        seen = Sight::Unseen(LAGS.to_owned());
+                    }
+                }
+                sight[side] = Some(seen);
             }
         }
         let name = format!("pass {pass}");
@@ -305,7 +335,11 @@ impl Engine {
             now,
             pass: &name,
         };
-        Ok(decide(&before))
+        let seen = BySide::from_fn(|side| match &sight[side] {
+            Some(Sight::Shown(item)) => Some((item.content.clone(), item.footer.clone())),
+            _ => None,
+        });
+        Ok(Undo { seen, ..decide(&before) })
     }
 
     /// The link of the group's items, if they still are a pair (or are one again).

@@ -59,6 +59,9 @@ pub struct Undo {
     /// What it was made from, to make it again just before writing.
     #[serde(skip)]
     pub(super) group: Option<Group>,
+    /// What each item showed: its content and its footer.
+    #[serde(skip)]
+    pub(super) seen: BySide<Option<(Content, Option<String>)>>,
 }
 
 impl Undo {
@@ -119,6 +122,7 @@ pub(super) fn decide(before: &Before<'_>) -> Undo {
         waits: Vec::new(),
         left: Vec::new(),
         group: Some((*group).clone()),
+        seen: BySide::default(),
     };
     // What is written to it would be carried over to a partner that the pass had nothing to do with.
     let kept: Vec<(Side, &ItemKey)> = elsewhere

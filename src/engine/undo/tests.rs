@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::{Clock as _, lock};
-use crate::engine::tests::{Trouble, World};
+use crate::engine::tests::{BeforeRead, Trouble, World};
 use crate::engine::{Ended, PassOptions, UndoReport, UndoTarget, Wake};
 use crate::model::{
     BySide, Content, Creation, Field, FieldPolicy, ItemKey, LinkStatus, OnConflict, PassId, Rules, Status,
@@ -368,4 +368,64 @@ fn a_pass_that_is_not_there_or_wrote_nothing_is_said_so() {
         let plan = world.engine.plan_undo(&UndoTarget::Pass(pass)).expect("a plan");
         assert!(plan.message.as_deref().is_some_and(|message| message.contains(said)), "{:?}", plan.message);
     }
+}
+
+#[test]
+fn an_undo_that_lets_go_of_a_pair_and_gets_no_answer_is_not_carried_over_to_the_other_half() {
+    let world = world(rules());
+    let task = world.tracker.put(1, titled("Fix login"));
+    let pass = sweep(&world);
+    let issue = world.partner(&task);
+    world.forge.trouble(Some(Trouble::LostAnswer));
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(whys(&undone).contains("no usable answer"), "{}", whys(&undone));
+    assert_eq!(world.forge.get(&issue).content.status, Status::Dropped);
+    settled(&world);
+    assert_eq!(world.tracker.get(&task).content.status, Status::Open, "the task stays as it was");
+    assert_eq!((status_of(&world, &task), world.forge.all().len()), (None, 1));
+    // What did not get through at all is done the second time.
+    let other = world.tracker.put(2, titled("Another"));
+    let pass = sweep(&world);
+    let made = world.partner(&other);
+    world.forge.trouble(Some(Trouble::Unreachable));
+    undo(&world, &UndoTarget::Pass(pass));
+    settled(&world);
+    assert_eq!(world.forge.get(&made).content.status, Status::Open);
+    let again = undo(&world, &UndoTarget::Pass(pass));
+    assert_eq!((again.done.len(), again.left.len()), (1, 0), "{}", whys(&again));
+    assert_eq!(world.forge.get(&made).content.status, Status::Dropped);
+    settled(&world);
+    assert_eq!(world.tracker.get(&other).content.status, Status::Open);
+}
+
+#[test]
+fn what_is_edited_between_an_undos_look_and_its_write_is_not_overwritten() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
+    let pass = sweep(&world);
+    // It is read when the undo is shown, when it is carried out, and before it is written.
+    lock(&world.forge.shelf).before_read =
+        Some(BeforeRead { read: 3, item: issue.clone(), edit: |item| item.content.title = "Bob's title".to_owned() });
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(undone.done.is_empty() && whys(&undone).contains("it changed after"), "{}", whys(&undone));
+    assert_eq!(world.forge.get(&issue).content.title, "Bob's title");
+    settled(&world);
+    assert_eq!(world.tracker.get(&task).content.title, "Bob's title");
+}
+
+#[test]
+fn an_undo_does_not_believe_a_copy_that_lags() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    let before = world.forge.get(&issue);
+    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
+    let pass = sweep(&world);
+    lock(&world.forge.shelf).older.insert(issue.clone(), before);
+    let plan = world.engine.plan_undo(&UndoTarget::Pass(pass)).expect("a plan");
+    assert!(plan.left().any(|left| left.why.contains("could not be read")), "{plan:?}");
+    lock(&world.forge.shelf).older.clear();
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert_eq!((undone.done.len(), world.forge.get(&issue).content.title.as_str()), (1, "Fix login"));
+    settled(&world);
 }
