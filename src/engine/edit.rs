@@ -15,7 +15,8 @@ mod tests;
 use serde::Serialize;
 use serde_json::json;
 
-use super::lag::READS_MAX;
+use super::identity::another_issue;
+use super::lag::{LAGS, READS_MAX};
 use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
 use crate::clock::Stopwatch;
 use crate::model::{
@@ -101,7 +102,14 @@ impl Engine {
             let began = Stopwatch::start(&*self.clock);
             for side in Side::BOTH {
                 let key = link.key(side);
-                let why = match self.sight(&key)? {
+                let mut sight = self.sight(&key)?;
+                another_issue(&link, &mut sight);
+                let why = match sight {
+                    Sight::Shown(item) if self.lags(&link, &item, self.clock.now()) => {
+                        let doing = format!("reading {key}");
+                        let error = ProviderError::Unreachable { doing, why: LAGS.to_owned(), maybe_done: false };
+                        return Err(EngineError::Provider { side, error });
+                    }
                     Sight::Shown(item) if item.place == Place::Here => {
                         items[side] = Some(*item);
                         continue;

@@ -8,11 +8,10 @@
 use serde::Serialize;
 
 use super::Handling;
-use crate::engine::lag::LAGS;
+use crate::engine::identity::another_issue;
 use crate::engine::{Ended, Engine, EngineError, PassOptions, Report, Watch};
 use crate::model::{BySide, Field, Fingerprint, Item, ItemKey, Link, LinkId, RouteName, Side, Waiting};
-use crate::provider::ProviderError;
-use crate::reconcile::{Settlement, Take, Write, question, resolve, shows};
+use crate::reconcile::{Settlement, Sight, Take, Write, question, resolve, shows};
 use crate::store::Record;
 pub use crate::text::Overlap;
 use crate::text::{Stretch, stretches};
@@ -168,13 +167,6 @@ impl Engine {
             Err(why) => return Ok(Err(why)),
         };
         let now = self.clock.now();
-        for (side, item) in items.iter() {
-            if self.lags(&link, item, now) {
-                let doing = format!("reading {}", item.key);
-                let error = ProviderError::Unreachable { doing, why: LAGS.to_owned(), maybe_done: false };
-                return Err(EngineError::Provider { side, error });
-            }
-        }
         let Resolve { field, take, seen, .. } = asked;
         let Some(waiting) = question(&link, &items, *field, &self.rules, now) else {
             let why = match link.waiting.contains_key(field) {
@@ -196,6 +188,13 @@ impl Engine {
             unmoved,
             settlement,
         }))
+    }
+
+    /// Whether an item does not show any more what it showed a moment ago; one that cannot be read may have moved.
+    fn edited_since(&self, link: &Link, before: &Item) -> Result<bool, EngineError> {
+        let mut sight = self.sight(&before.key)?;
+        another_issue(link, &mut sight);
+        Ok(!matches!(sight, Sight::Shown(item) if item.content == before.content && item.footer == before.footer))
     }
 
     fn settle(
@@ -220,6 +219,12 @@ impl Engine {
                 true => Ok(()),
                 false => Err(format!("the {field} of {} is not as asked", item.key)),
             };
+            // The half that was written before may have taken long.
+            if sides.iter().any(|(_, other)| *other == Handling::Written) && self.edited_since(&link, &items[side])? {
+                report.messages.insert(0, MOVED_MEANWHILE.to_owned());
+                sides[side] = Handling::Failed { why: MOVED_MEANWHILE.to_owned() };
+                return Ok(Ended::Drift);
+            }
             match self.put(watch, report, &link, &items[side], write, &cause, &took)? {
                 Ok(item) => {
                     items[side] = item;
@@ -251,6 +256,10 @@ fn cause(take: &Take, reason: &str) -> String {
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     format!("settled by hand, {taken}{why}")
 }
+
+/// What is said of a side that was edited during the settlement.
+const MOVED_MEANWHILE: &str =
+    "it was edited while the other side was being written, so it was not: the next pass takes both into account";
 
 /// What is said of a question that is not the one seen.
 const MOVED: &str = "a side moved since the question was shown: nothing was written";

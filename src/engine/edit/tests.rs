@@ -227,3 +227,20 @@ fn one_half_done_leaves_both_due() {
     assert_eq!(shown(&world, &task, &issue), both(Status::Done));
     world.settles();
 }
+
+#[test]
+fn a_copy_that_lags_is_not_taken_for_a_side_that_stands_so_already() {
+    let (world, task, issue, link) = pair(Rules::default());
+    edit(&world, link, Status::Done);
+    let closed = world.forge.get(&issue);
+    edit(&world, link, Status::Open);
+    lock(&world.forge.shelf).older.insert(issue.clone(), closed);
+    let refused = world.engine.edit_status(link, Status::Done, "", &PassOptions::default()).expect("an answer");
+    assert_eq!(refused.report.ended, Ended::Failed, "{refused:?}");
+    assert_eq!(refused.sides, BySide { tracker: Handling::Untried, forge: Handling::Untried });
+    assert_eq!(shown(&world, &task, &issue), both(Status::Open));
+    lock(&world.forge.shelf).older.clear();
+    let edited = edit(&world, link, Status::Done);
+    assert_eq!(edited.sides, BySide { tracker: Handling::Written, forge: Handling::Written });
+    world.settles();
+}

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::tests::{Trouble, World};
+use crate::clock::lock;
+use crate::engine::tests::{BeforeRead, Trouble, World};
 use crate::engine::{Conflict, Ended, Handling, PassOptions, Resolve, Resolved, UndoTarget, Wake};
 use crate::model::{BySide, Content, Field, ItemKey, Link, LinkId, OnConflict, Rules, Side, Status};
 use crate::reconcile::Take;
@@ -248,4 +249,23 @@ fn a_status_is_taken_and_both_of_it_are_refused() {
     assert_eq!(asked.world.tracker.get(&asked.task).content.status, Status::Done);
     assert_eq!(asked.world.forge.get(&asked.issue).content.status, Status::Dropped);
     asked.world.settles();
+}
+
+#[test]
+fn what_is_edited_while_the_other_side_is_written_is_not_overwritten() {
+    let asked = Asked::new();
+    // The issue is read for the settlement, and once more after the task was written.
+    lock(&asked.world.forge.shelf).before_read = Some(BeforeRead {
+        read: 2,
+        item: asked.issue.clone(),
+        edit: |item| item.content.title = "Fix login (Cleo)".to_owned(),
+    });
+    let resolved = asked.resolve(Field::Title, Take::Text("Fix login (all)".to_owned()));
+    assert_eq!(resolved.sides.tracker, WRITTEN);
+    assert!(matches!(&resolved.sides.forge, Handling::Failed { why } if why.contains("edited")), "{resolved:?}");
+    assert_eq!(asked.world.forge.get(&asked.issue).content.title, "Fix login (Cleo)");
+    asked.world.pass(&Wake::Sweep);
+    // Both words are there and wait for a person.
+    let waits = asked.conflict(Field::Title).waiting.said;
+    assert_eq!(waits, BySide { tracker: "Fix login (all)".to_owned(), forge: "Fix login (Cleo)".to_owned() });
 }
