@@ -318,6 +318,7 @@ impl Gathering<'_> {
     fn take(&mut self, side: Side, mut items: Vec<Item>) -> Result<(), EngineError> {
         let engine = self.engine;
         for item in &mut items {
+            self.ours(item)?;
             self.known_name(item)?;
         }
         let keys: Vec<ItemKey> = items.iter().map(|item| item.key.clone()).collect();
@@ -345,7 +346,15 @@ impl Gathering<'_> {
         if self.known_repo.is_none() {
             let known = self.engine.store.repo_name(&self.engine.route, *repo_id)?;
             if known.is_none() {
-                self.not_another_repository(*repo_id, &issue.repo)?;
+                if let Some(before) = self.engine.store.repo_id(&self.engine.route, &issue.repo)?
+                    && before != *repo_id
+                {
+                    // A new repository under an old name: its numbers mean other issues.
+                    return Err(another_repository(&issue.repo, *repo_id, before, &issue.repo));
+                }
+                if self.elsewhere(*repo_id)?.is_some() {
+                    return Ok(());
+                }
             }
             let linked = known.is_some();
             let name = known.unwrap_or_else(|| issue.repo.clone());
@@ -364,26 +373,35 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Refuses a repository that the route has no links into while it has some into another. A new repository under a
-    /// former name is another: its numbers mean other issues, and whatever were made in it would be made twice.
-    fn not_another_repository(&self, repo_id: i64, name: &RepoName) -> Result<(), EngineError> {
+    /// Refuses a listing of a repository that the route has no links into while it has some into another. A new one under a
+    /// former name is another: its numbers mean other issues, and what is made for them would be made in vain.
+    fn ours(&self, item: &Item) -> Result<(), EngineError> {
+        match (&item.key, &item.native) {
+            (ItemKey::Issue(issue), Native::Issue { repo_id, .. }) if self.known_repo.is_none() => {
+                match self.elsewhere(*repo_id)? {
+                    Some((id, known)) => Err(another_repository(&issue.repo, *repo_id, id, &known)),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an item is an issue of another repository than the route's: what a marker names may lie anywhere.
+    fn foreign(&self, item: &Item) -> Result<bool, EngineError> {
+        let Native::Issue { repo_id, .. } = &item.native else { return Ok(false) };
+        Ok(match &self.known_repo {
+            Some(known) => known.id != *repo_id,
+            None => self.elsewhere(*repo_id)?.is_some(),
+        })
+    }
+
+    /// The repository that the route's links are in, if none of them is in this one.
+    fn elsewhere(&self, repo_id: i64) -> Result<Option<(i64, RepoName)>, EngineError> {
         let Engine { store, route, .. } = self.engine;
-        let by_name = store.repo_id(route, name)?.filter(|before| *before != repo_id).map(|id| (id, name.clone()));
-        let before = match by_name {
-            Some(before) => Some(before),
+        Ok(match store.repo_name(route, repo_id)? {
+            Some(_) => None,
             None => store.linked_elsewhere(route, repo_id)?,
-        };
-        let Some((id, known)) = before else { return Ok(()) };
-        Err(EngineError::Provider {
-            side: Side::Forge,
-            error: ProviderError::Denied {
-                doing: format!("compare {name} with its links"),
-                why: format!(
-                    "this is another repository than the one that was linked (id {repo_id}, was {id}, {known}); name the \
-                     right one in the configuration, let go of the old pairs (`evenkeel links remove`), or give the \
-                     route another name"
-                ),
-            },
         })
     }
 
@@ -462,6 +480,21 @@ impl Gathering<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses the whole side: nothing in a repository is compared with links into another.
+fn another_repository(name: &RepoName, repo_id: i64, linked: i64, known: &RepoName) -> EngineError {
+    EngineError::Provider {
+        side: Side::Forge,
+        error: ProviderError::Denied {
+            doing: format!("compare {name} with its links"),
+            why: format!(
+                "this is another repository than the one that was linked (id {repo_id}, was {linked}, {known}); name the \
+                 right one in the configuration, let go of the old pairs (`evenkeel links remove`), or give the route \
+                 another name"
+            ),
+        },
     }
 }
 

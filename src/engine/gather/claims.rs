@@ -197,7 +197,14 @@ impl Gathering<'_> {
             // An open creation finds the claim again, and needs no other memory while a copy may lag.
             let open = self.strangers.intents.get(&partner);
             let open = open.is_some_and(|creation| self.engine.just_now(creation.tried_at, self.now));
-            match self.look(&partner)? {
+            let sight = self.look(&partner)?;
+            if matches!(&sight, Sight::Shown(found) if self.foreign(found)?) {
+                // Of another route, or of another installation: not ours to join.
+                let why = format!("{partner} is in another repository than this route's");
+                self.strangers.claims.insert(item, Claim::Unreadable(why));
+                continue;
+            }
+            match sight {
                 Sight::Absent | Sight::Moved(_) if open => {
                     self.strangers.claims.insert(item, Claim::Unreadable(NOT_YET.to_owned()));
                 }

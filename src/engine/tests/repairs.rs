@@ -300,3 +300,38 @@ fn a_new_repository_under_the_configured_name_is_refused_also_after_the_links_ha
     assert!(report.messages.iter().any(|line| line.contains("acme/web") && line.contains("another repository")));
     assert_eq!((world.tracker.all().len(), world.forge.all().len()), (2, 1));
 }
+
+#[test]
+fn a_task_whose_marker_names_an_issue_of_another_repository_is_not_joined_with_it_and_stops_nothing() {
+    let world = World::new(both());
+    let linked = world.tracker.put(1, task("Fix login"));
+    world.poll();
+    world.settles();
+    // A task comes over from a project that is kept in step with another repository.
+    let other = world.forge.put(5, task("Theirs"));
+    let ItemKey::Issue(mut named) = other.clone() else { panic!("an issue") };
+    named.repo = "acme/other".parse().expect("a name");
+    let foreign = ItemKey::Issue(named);
+    {
+        let mut shelf = lock(&world.forge.shelf);
+        shelf.moved.retain(|key| *key != other);
+        let theirs = shelf.items.remove(&other).expect("it is there");
+        let native = Native::Issue { repo_id: 8, id: 77, node_id: "I_77".into() };
+        shelf.items.insert(foreign.clone(), Item { key: foreign.clone(), native, ..theirs });
+        shelf.unlisted.insert(foreign.clone());
+    }
+    let theirs = world.forge.get(&foreign);
+    let moved = world.tracker.put(2, task("Theirs"));
+    let marker = Some(crate::model::Marker::naming(foreign.clone()));
+    world.tracker.edit(&moved, |item| item.marker = marker);
+    let report = world.poll();
+    assert_eq!((report.ended, report.counts.joined, report.counts.created), (Ended::Settled, 0, 0), "{report:#?}");
+    assert!(report.plan.skips.iter().any(|skip| skip.why.contains("another repository")), "{report:#?}");
+    world.settles();
+    assert_eq!(world.forge.get(&foreign), theirs);
+    // The others go on.
+    world.tracker.edit(&linked, |item| item.content.title = "Fix the login".into());
+    world.poll();
+    assert_eq!(world.forge.get(&world.partner(&linked)).content.title, "Fix the login");
+    world.settles();
+}
