@@ -407,7 +407,8 @@ pub struct Record {
     pub clear_due: Vec<ItemKey>,
     /// Items that become due.
     pub due: Vec<NewDue>,
-    /// A repository by its id and the name it has now: links made under another name follow it, and what this record makes due.
+    /// A repository by its id and the name it has now: links made under another name follow it, and so does what this
+    /// record makes due.
     pub rename: Option<(i64, RepoName)>,
     /// Entries to append. One with `link: None` whose item is in `link` above gets that link's id.
     pub history: Vec<NewEntry>,

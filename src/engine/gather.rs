@@ -158,6 +158,8 @@ impl Gathering<'_> {
         }
         let far = Timestamp::MAX;
         for due in engine.store.due(&engine.route, far, DUE_MAX)? {
+            // Taken back since it was looked up what is parked.
+            self.parked.remove(&due.item);
             self.dues.insert(due.item.clone(), due);
         }
         self.open_intents(alive)?;

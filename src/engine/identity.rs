@@ -6,9 +6,9 @@ use crate::reconcile::Sight;
 /// An issue that a link does not know by its id; see [`another_issue`].
 const UNKNOWN: i64 = 0;
 
-/// Takes an issue that has the name of a linked one, and is another, for the linked one not seen: a repository was renamed
-/// and a new one has its former name, or two have taken over each other's. Neither is it read for the linked one, nor
-/// written to.
+/// Takes an issue that has the name of a linked one, and is another, for the linked one not seen: a repository was
+/// renamed and a new one has its former name, or two have taken over each other's. Neither is it read for the linked
+/// one, nor written to.
 pub(super) fn another_issue(link: &Link, sight: &mut Sight) {
     let Sight::Shown(item) = &*sight else { return };
     let Native::Issue { id, repo_id, .. } = &item.native else { return };

@@ -67,6 +67,7 @@ impl Gathering<'_> {
                 .marked_since(earlier(first, CLOCK_SLACK))
                 .map_err(|error| EngineError::Provider { side, error })?;
             for mut item in listed.items {
+                self.ours(&item)?;
                 self.known_name(&mut item)?;
                 if item.marker.as_ref().is_some_and(|marker| wanted.contains(&marker.partner))
                     && self.engine.store.briefs(&self.engine.route, std::slice::from_ref(&item.key))?.is_empty()
@@ -110,6 +111,7 @@ impl Gathering<'_> {
             self.strangers.intents.insert(intent.source.clone(), unanswered);
             match intent.found {
                 Some(mut item) => {
+                    self.ours(&item)?;
                     self.known_name(&mut item)?;
                     // It carries this creation's very marker, which may name its partner as it was called then.
                     if let Some(marker) = &mut item.marker {
