@@ -314,8 +314,7 @@ impl Gathering<'_> {
     fn take(&mut self, side: Side, mut items: Vec<Item>) -> Result<(), EngineError> {
         let engine = self.engine;
         for item in &mut items {
-            self.ours(item)?;
-            self.known_name(item)?;
+            self.listed_name(item)?;
         }
         let keys: Vec<ItemKey> = items.iter().map(|item| item.key.clone()).collect();
         let briefs = by_item(side, engine.store.briefs(&engine.route, &keys)?);

@@ -171,25 +171,35 @@ impl Store {
         })
     }
 
-    /// A repository, by id and name, in which a route has links that are not retired; one other than `repo_id`.
+    /// A repository, by id and name, that is not `repo_id` and that a route's links know by this very name, or else one
+    /// that they are in and are not retired.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn linked_elsewhere(&self, route: &RouteName, repo_id: i64) -> Result<Option<(i64, RepoName)>, StoreError> {
+    pub fn another_repository(
+        &self,
+        route: &RouteName,
+        repo_id: i64,
+        name: &RepoName,
+    ) -> Result<Option<(i64, RepoName)>, StoreError> {
         self.backend.read(format_args!("route {route}: looking for links into another repository"), |conn| {
+            let named = links::repo_key.eq(name.folded());
             let other: Option<(i64, String)> = on!(conn, |c| links::table
                 .select((links::repo_id, links::repo))
                 .filter(links::route.eq(route.as_str()))
                 .filter(links::repo_id.ne(UNKNOWN_REPO))
                 .filter(links::repo_id.ne(repo_id))
-                .filter(LIVE)
+                .filter(named.clone().or(links::status.ne(LinkStatus::Retired.as_str())))
+                .order(named.clone().desc())
                 .at_most(1)
                 .get_result(c)
                 .optional())?;
-            let named = |(id, name): (i64, String)| {
-                Ok::<_, Fault>((id, columns::parse(format_args!("repository {id}"), &name)?))
-            };
-            other.map(named).transpose()
+            other
+                .map(|(id, name)| {
+                    let name: RepoName = columns::parse(format_args!("repository {id}"), &name)?;
+                    Ok((id, name))
+                })
+                .transpose()
         })
     }
 

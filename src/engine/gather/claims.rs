@@ -67,8 +67,7 @@ impl Gathering<'_> {
                 .marked_since(earlier(first, CLOCK_SLACK))
                 .map_err(|error| EngineError::Provider { side, error })?;
             for mut item in listed.items {
-                self.ours(&item)?;
-                self.known_name(&mut item)?;
+                self.listed_name(&mut item)?;
                 if item.marker.as_ref().is_some_and(|marker| wanted.contains(&marker.partner))
                     && self.engine.store.briefs(&self.engine.route, std::slice::from_ref(&item.key))?.is_empty()
                 {
@@ -111,8 +110,7 @@ impl Gathering<'_> {
             self.strangers.intents.insert(intent.source.clone(), unanswered);
             match intent.found {
                 Some(mut item) => {
-                    self.ours(&item)?;
-                    self.known_name(&mut item)?;
+                    self.listed_name(&mut item)?;
                     // It carries this creation's very marker, which may name its partner as it was called then.
                     if let Some(marker) = &mut item.marker {
                         marker.partner = intent.source.clone();
@@ -125,8 +123,7 @@ impl Gathering<'_> {
                     // It was there when its partner was asked for: a copy that lags may not know it yet.
                     let left = !there && !self.engine.just_now(intent.tried_at, self.now);
                     // On another route, too: an item has one partner.
-                    let elsewhere = self.linked_already(&intent.source)?.is_some();
-                    if left || elsewhere || !linked.is_empty() {
+                    if left || !linked.is_empty() || self.linked_already(&intent.source)?.is_some() {
                         // Linked by somebody else meanwhile, or nobody is left to link: the creation is settled.
                         self.closing.close_intents.push(intent.id);
                         self.strangers.intents.remove(&intent.source);
@@ -200,7 +197,7 @@ impl Gathering<'_> {
             let open = self.strangers.intents.get(&partner);
             let open = open.is_some_and(|creation| self.engine.just_now(creation.tried_at, self.now));
             let sight = self.look(&partner)?;
-            if matches!(&sight, Sight::Shown(found) if self.foreign(found)?) {
+            if matches!(&sight, Sight::Shown(found) if self.foreign(found)) {
                 // Of another route, or of another installation: not ours to join.
                 let why = format!("{partner} is in another repository than this route's");
                 self.strangers.claims.insert(item, Claim::Unreadable(why));
