@@ -15,7 +15,6 @@ mod tests;
 use serde::Serialize;
 use serde_json::json;
 
-use super::identity::another_issue;
 use super::lag::{LAGS, READS_MAX};
 use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
 use crate::clock::Stopwatch;
@@ -103,7 +102,7 @@ impl Engine {
             for side in Side::BOTH {
                 let key = link.key(side);
                 let mut sight = self.sight(&key)?;
-                another_issue(&link, &mut sight);
+                self.doubt(&link, &mut sight, self.clock.now());
                 let why = match sight {
                     Sight::Shown(item) if self.lags(&link, &item, self.clock.now()) => {
                         let doing = format!("reading {key}");

@@ -1,15 +1,25 @@
-//! Which issue it is: a name is only an address, and may lead to another issue after a repository got another's name.
+//! Whether a read shows the linked item: a name is an address, and may lead to another issue once it is used again.
 
-use crate::model::{Link, Native};
+use super::Engine;
+use crate::model::{Link, Native, Timestamp};
 use crate::reconcile::Sight;
 
-/// An issue that a link does not know by its id; see [`another_issue`].
+/// An issue that a link does not know by its id; see `another_issue`.
 const UNKNOWN: i64 = 0;
+
+impl Engine {
+    /// Takes for not seen what a read of a linked item does not prove: another issue under its name, and that it is gone
+    /// while its pair is so new that a copy may not know it.
+    pub(super) fn doubt(&self, link: &Link, sight: &mut Sight, now: Timestamp) {
+        another_issue(link, sight);
+        self.too_new_to_be_gone(link, sight, now);
+    }
+}
 
 /// Takes an issue that has the name of a linked one, and is another, for the linked one not seen: a repository was
 /// renamed and a new one has its former name, or two have taken over each other's. Neither is it read for the linked
 /// one, nor written to.
-pub(super) fn another_issue(link: &Link, sight: &mut Sight) {
+fn another_issue(link: &Link, sight: &mut Sight) {
     let Sight::Shown(item) = &*sight else { return };
     let Native::Issue { id, repo_id, .. } = &item.native else { return };
     if link.issue_id != UNKNOWN && *id != link.issue_id {

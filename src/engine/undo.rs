@@ -13,7 +13,6 @@ mod trace;
 
 use serde::Serialize;
 
-use super::identity::another_issue;
 use super::lag::LAGS;
 use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
 use crate::model::{BySide, ItemKey, Link, LinkStatus, PassId, Side};
@@ -314,8 +313,7 @@ impl Engine {
             if wanted && let Some(key) = &group.items[side] {
                 let mut seen = self.sight(key)?;
                 if let Some(link) = &link {
-                    another_issue(link, &mut seen);
-                    self.too_new_to_be_gone(link, &mut seen, now);
+                    self.doubt(link, &mut seen, now);
                     if let Sight::Shown(item) = &seen
                         && self.lags(link, item, now)
                     {

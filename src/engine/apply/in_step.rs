@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::{Failure, Hands, keys};
 use crate::clock::Stopwatch;
-use crate::engine::identity::another_issue;
 use crate::engine::lag::{LAGS, READS_MAX};
 use crate::model::{
     BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
@@ -243,9 +242,8 @@ impl Hands<'_, '_> {
     fn look_once_more(&mut self, side: Side, pair: &mut PairSeen) -> Result<(), Failure> {
         let key = pair.link.key(side);
         pair.sight[side] = self.look(&key)?;
-        another_issue(&pair.link, &mut pair.sight[side]);
         let now = self.engine.clock.now();
-        self.engine.too_new_to_be_gone(&pair.link, &mut pair.sight[side], now);
+        self.engine.doubt(&pair.link, &mut pair.sight[side], now);
         if let Sight::Shown(item) = &pair.sight[side]
             && self.engine.lags(&pair.link, item, now)
         {

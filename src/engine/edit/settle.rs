@@ -8,7 +8,6 @@
 use serde::Serialize;
 
 use super::Handling;
-use crate::engine::identity::another_issue;
 use crate::engine::{Ended, Engine, EngineError, PassOptions, Report, Watch};
 use crate::model::{BySide, Field, Fingerprint, Item, ItemKey, Link, LinkId, RouteName, Side, Waiting};
 use crate::reconcile::{Settlement, Sight, Take, Write, question, resolve, shows};
@@ -193,7 +192,7 @@ impl Engine {
     /// Whether an item does not show any more what it showed a moment ago; one that cannot be read may have moved.
     fn edited_since(&self, link: &Link, before: &Item) -> Result<bool, EngineError> {
         let mut sight = self.sight(&before.key)?;
-        another_issue(link, &mut sight);
+        self.doubt(link, &mut sight, self.clock.now());
         Ok(!matches!(sight, Sight::Shown(item) if item.content == before.content && item.footer == before.footer))
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::{Gathering, Mode, PARKED};
 use crate::clock::earlier;
-use crate::engine::identity::another_issue;
 use crate::engine::lag::LAGS;
 use crate::engine::{EngineError, Planned};
 use crate::model::{BySide, Field, FieldChange, ItemKey, Link, LinkId, LinkStatus, Side, Status};
@@ -95,16 +94,14 @@ impl Gathering<'_> {
         waiting: &mut u64,
     ) -> Result<(), EngineError> {
         for side in Side::BOTH {
-            another_issue(&pair.link, &mut pair.sight[side]);
-            self.engine.too_new_to_be_gone(&pair.link, &mut pair.sight[side], self.now);
+            self.engine.doubt(&pair.link, &mut pair.sight[side], self.now);
         }
         let mut planned = plan_pair(&pair, &self.engine.rules, self.now);
         if matches!(&planned, PairPlan::Repair(repair) if repair.writes()) {
             let behind: Vec<Side> = Side::BOTH.into_iter().filter(|side| self.behind(&pair, *side)).collect();
             for side in &behind {
                 pair.sight[*side] = self.look(&pair.link.key(*side))?;
-                another_issue(&pair.link, &mut pair.sight[*side]);
-                self.engine.too_new_to_be_gone(&pair.link, &mut pair.sight[*side], self.now);
+                self.engine.doubt(&pair.link, &mut pair.sight[*side], self.now);
             }
             if !behind.is_empty() {
                 planned = plan_pair(&pair, &self.engine.rules, self.now);
