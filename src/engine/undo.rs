@@ -238,6 +238,7 @@ impl Engine {
             // Both halves are looked at, also if we are stopped before it is known what became of the write.
             ahead.due = self.looked_at_next(step, pass);
             self.store.record(watch.lease, &ahead, self.clock.now())?;
+            report.counts.noted += u64::from(!ahead.unlink.is_empty());
             if let Err(error) = self.providers[side].update(&current, &write.change) {
                 let kind = if error.maybe_done() { "unanswered" } else { "failed" };
                 let history = vec![entry(kind, Vec::new(), error.to_string())];
@@ -256,11 +257,12 @@ impl Engine {
             record.due = self.looked_at_next(step, pass);
         }
         self.store.record(watch.lease, &record, self.clock.now())?;
+        report.counts.noted += u64::from(!record.unlink.is_empty());
         Ok(PutBack::Done)
     }
 
     /// What lets go of the step's pair, if it does.
-    fn letting_go(&self, report: &mut Report, pass: PassId, step: &Undo) -> Record {
+    fn letting_go(&self, report: &Report, pass: PassId, step: &Undo) -> Record {
         let mut record = Record::default();
         let Some(link) = step.link.filter(|_| step.unlink) else { return record };
         record.unlink.push((link, undoing(pass)));
@@ -278,7 +280,6 @@ impl Engine {
                 actor: self.actor.clone(),
             });
         }
-        report.counts.noted += 1;
         record
     }
 

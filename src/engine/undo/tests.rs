@@ -429,3 +429,18 @@ fn an_undo_does_not_believe_a_copy_that_lags() {
     assert_eq!((undone.done.len(), world.forge.get(&issue).content.title.as_str()), (1, "Fix login"));
     settled(&world);
 }
+
+#[test]
+fn a_pair_is_not_let_go_of_nor_counted_so_when_its_item_moved_before_the_write() {
+    let world = world(rules());
+    let task = world.tracker.put(1, titled("Fix login"));
+    let pass = sweep(&world);
+    let issue = world.partner(&task);
+    lock(&world.forge.shelf).before_read =
+        Some(BeforeRead { read: 3, item: issue.clone(), edit: |item| item.content.title = "Bob's title".to_owned() });
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(undone.done.is_empty() && whys(&undone).contains("it changed after"), "{}", whys(&undone));
+    assert_eq!((undone.report.counts.noted, status_of(&world, &task)), (0, Some(LinkStatus::Active)));
+    settled(&world);
+    assert_eq!(world.tracker.get(&task).content.title, "Bob's title");
+}
