@@ -49,7 +49,13 @@ impl Inline<'_> {
                     let next = self.spans.get(at + 1);
                     let bracket =
                         next.is_some_and(|next| next.link.is_some() || matches!(next.piece, Piece::Object(_)));
-                    let rules = Rules { fresh, in_link: span.link.is_some(), bracket, dollars: dollars > 1 };
+                    let rules = Rules {
+                        fresh,
+                        in_link: span.link.is_some(),
+                        struck: span.style & STRIKE != 0,
+                        bracket,
+                        dollars: dollars > 1,
+                    };
                     escape(text, rules, self.out);
                 }
                 Piece::Url(url) => self.url(url, at),
@@ -200,7 +206,7 @@ impl Inline<'_> {
             return;
         }
         self.out.push('[');
-        let rules = Rules { fresh: false, in_link: true, bracket: false, dollars: true };
+        let rules = Rules { fresh: false, in_link: true, struck: true, bracket: false, dollars: true };
         escape(&object.label(self.people), rules, self.out);
         self.out.push_str("](");
         self.out.push_str(&object.url());
@@ -243,6 +249,8 @@ struct Rules {
     fresh: bool,
     /// Inside a link.
     in_link: bool,
+    /// Struck through: GitHub lets a lone tilde that could open keep the marks around it from closing.
+    struck: bool,
     /// Before the opening bracket of a link.
     bracket: bool,
     /// On a line with more than one dollar sign, which GitHub could read as mathematics.
@@ -293,7 +301,7 @@ fn escape(text: &str, rules: Rules, out: &mut String) {
             '!' => rules.bracket && next.is_none(),
             '*' => !(spaced && next.is_some_and(char::is_whitespace)),
             '_' => !(before.is_some_and(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric)),
-            '~' => !spaced,
+            '~' => !(spaced && (!rules.struck || next.is_some_and(char::is_whitespace))),
             '<' => next.is_none_or(|next| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?')),
             '&' => next.is_none_or(|next| next.is_ascii_alphabetic() || next == '#'),
             '$' => rules.dollars,

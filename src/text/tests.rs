@@ -37,6 +37,9 @@ fn asanas_words_show_as_typed() {
         ("<strong>Note:</strong> <em>x</em>", "**Note:** _x_"),
         ("in<strong>word</strong>s", "in<strong>word</strong>s"),
         ("<u>under</u> <s>gone</s> <code>a`b</code>", "<ins>under</ins> ~~gone~~ ``a`b``"),
+        // Inside `~~` a tilde is no part of a mark, wherever it stands.
+        ("<h1><s>- ~</s></h1>", "# ~~- \\~~~"),
+        ("<s>a ~b ~ c</s> ~5", "~~a \\~b ~ c~~ ~5"),
         ("<h1>Top</h1>text<h2>Sub</h2>", "# Top\n\ntext\n\n## Sub"),
         ("x<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>y", "x\n\n- a\n  - b\n- c\n\ny"),
         ("<ol><li>a</li><li>b<ul><li>c</li></ul></li></ol>", "1. a\n2. b\n   - c"),
