@@ -129,7 +129,7 @@ impl Inline<'_> {
         let at_edge = before.is_none_or(char::is_whitespace);
         let (first, last) = (edge(&self.spans[start], false), edge(&self.spans[end - 1], true));
         let opens = at_edge && !first.is_whitespace()
-            || (just_opened || before == Some('(') || before == Some('[')) && first.is_alphanumeric();
+            || (just_opened || matches!(before, Some('(' | '[')) && !self.in_address()) && first.is_alphanumeric();
         let closes = match self.spans.get(end) {
             None => !last.is_whitespace() && (last.is_alphanumeric() || self.open.is_empty()),
             Some(next) => {
@@ -143,6 +143,11 @@ impl Inline<'_> {
             }
         };
         opens && closes
+    }
+
+    /// Whether what is written next may be read as a part of a bare web address.
+    fn in_address(&self) -> bool {
+        self.out.rsplit(char::is_whitespace).next().is_some_and(|word| word.contains("://"))
     }
 
     fn close(&mut self, keep: usize) {

@@ -36,6 +36,9 @@ fn asanas_words_show_as_typed() {
         ("see #12, a/b#3, GH-4", "see #\u{200b}12, a/b#\u{200b}3, GH-\u{200b}4"),
         ("<strong>Note:</strong> <em>x</em>", "**Note:** _x_"),
         ("in<strong>word</strong>s", "in<strong>word</strong>s"),
+        ("go (<strong>now</strong>)", "go (**now**)"),
+        // Signs inside an address are a part of it.
+        ("ahttps://x.io[<strong>b</strong>", "ahttps://x.io\\[<strong>b</strong>"),
         ("<u>under</u> <s>gone</s> <code>a`b</code>", "<ins>under</ins> ~~gone~~ ``a`b``"),
         // Inside `~~` a tilde is no part of a mark, wherever it stands.
         ("<h1><s>- ~</s></h1>", "# ~~- \\~~~"),
