@@ -43,6 +43,13 @@ impl Inline<'_> {
             self.marks(at);
             let span = &self.spans[at];
             match &span.piece {
+                // At the beginning of a line it would define where a link leads to.
+                Piece::Text(text) if span.style & CODE != 0 && span.link.is_some() && text.contains("]:") => {
+                    self.out.push_str("<code>");
+                    let rules = Rules { in_link: true, followed: true, ..Rules::default() };
+                    escape(text, rules, self.out);
+                    self.out.push_str("</code>");
+                }
                 Piece::Text(text) if span.style & CODE != 0 => code(text, self.out),
                 Piece::Text(text) => {
                     let fresh = self.fresh && self.open.is_empty();
@@ -54,6 +61,7 @@ impl Inline<'_> {
                         in_link: span.link.is_some(),
                         struck: span.style & STRIKE != 0,
                         bracket,
+                        followed: next.is_some(),
                         dollars: dollars > 1,
                     };
                     escape(text, rules, self.out);
@@ -211,7 +219,7 @@ impl Inline<'_> {
             return;
         }
         self.out.push('[');
-        let rules = Rules { fresh: false, in_link: true, struck: true, bracket: false, dollars: true };
+        let rules = Rules { fresh: false, in_link: true, struck: true, bracket: false, followed: true, dollars: true };
         escape(&object.label(self.people), rules, self.out);
         self.out.push_str("](");
         self.out.push_str(&object.url());
@@ -248,7 +256,7 @@ fn code(text: &str, out: &mut String) {
 }
 
 /// Where words stand.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Rules {
     /// At the beginning of a line.
     fresh: bool,
@@ -258,6 +266,8 @@ struct Rules {
     struck: bool,
     /// Before the opening bracket of a link.
     bracket: bool,
+    /// Before more of the line.
+    followed: bool,
     /// On a line with more than one dollar sign, which GitHub could read as mathematics.
     dollars: bool,
 }
@@ -307,7 +317,10 @@ fn escape(text: &str, rules: Rules, out: &mut String) {
             '*' => !(spaced && next.is_some_and(char::is_whitespace)),
             '_' => !(before.is_some_and(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric)),
             '~' => !(spaced && (!rules.struck || next.is_some_and(char::is_whitespace))),
-            '<' => next.is_none_or(|next| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?')),
+            '<' => {
+                next.is_none_or(|next| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?'))
+                    || names_mail(&text[at + 1..], rules.followed)
+            }
             '&' => next.is_none_or(|next| next.is_ascii_alphabetic() || next == '#'),
             '$' => rules.dollars,
             _ => false,
@@ -326,6 +339,12 @@ fn escape(text: &str, rules: Rules, out: &mut String) {
         }
         before = Some(sign);
     }
+}
+
+/// Whether what follows `<` could be read as an address of mail, which may begin with nearly any sign.
+fn names_mail(rest: &str, followed: bool) -> bool {
+    let word = rest.split(|sign: char| sign == '>' || sign.is_whitespace()).next().unwrap_or_default();
+    word.contains('@') || followed && word.len() == rest.len()
 }
 
 /// Whether a line that begins so would begin a list, a heading, a quote, a rule, a fence or a table's rule.

@@ -126,7 +126,8 @@ fn tidy(mut spans: Vec<Span>, people: &People, mentions: bool) -> Vec<Span> {
         }
     }
     if spans.iter().any(|span| span.link.is_some()) {
-        spans = plain_links(spans, people);
+        // What calls somebody shows only in the words as a whole.
+        spans = joined(plain_links(spans, people));
     }
     let mut found = Vec::with_capacity(spans.len());
     for span in spans {
@@ -150,8 +151,20 @@ fn tidy(mut spans: Vec<Span>, people: &People, mentions: bool) -> Vec<Span> {
     if found.iter().any(|span| span.style != 0 || span.link.is_some()) {
         found = bare_edges(found);
     }
-    let mut joined: Vec<Span> = Vec::with_capacity(found.len());
-    for span in found {
+    let mut joined = joined(found);
+    if let Some(Span { style: 0, link: None, piece: Piece::Text(text) }) = joined.last_mut() {
+        text.truncate(text.trim_end().len());
+        if text.is_empty() {
+            joined.pop();
+        }
+    }
+    joined
+}
+
+/// The spans without empty ones, neighbours that look the same joined.
+fn joined(spans: Vec<Span>) -> Vec<Span> {
+    let mut joined: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans {
         match (joined.last_mut(), &span.piece) {
             (_, Piece::Text(text)) if text.is_empty() => {}
             (Some(Span { style, link, piece: Piece::Text(before) }), Piece::Text(text))
@@ -160,12 +173,6 @@ fn tidy(mut spans: Vec<Span>, people: &People, mentions: bool) -> Vec<Span> {
                 before.push_str(text);
             }
             _ => joined.push(span),
-        }
-    }
-    if let Some(Span { style: 0, link: None, piece: Piece::Text(text) }) = joined.last_mut() {
-        text.truncate(text.trim_end().len());
-        if text.is_empty() {
-            joined.pop();
         }
     }
     joined

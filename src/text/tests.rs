@@ -33,6 +33,7 @@ fn asanas_words_show_as_typed() {
             "ask @carol or @org/team, mail me@example.com",
             "ask @\u{200b}carol or @\u{200b}org/team, mail me@example.com",
         ),
+        ("mail &lt;-me@x.io&gt; or &lt;5", "mail \\<-me@x.io> or <5"),
         ("see #12, a/b#3, GH-4", "see #\u{200b}12, a/b#\u{200b}3, GH-\u{200b}4"),
         ("<strong>Note:</strong> <em>x</em>", "**Note:** _x_"),
         ("in<strong>word</strong>s", "in<strong>word</strong>s"),
