@@ -151,6 +151,16 @@ pub enum Act {
         ring: Bell,
     },
     LoseDatabase,
+    // The operator.
+    Undo {
+        pick: u32,
+    },
+    Resolve {
+        pick: u32,
+    },
+    Part {
+        pick: u32,
+    },
     /// Nothing, for a while.
     Wait,
 }
@@ -306,6 +316,11 @@ fn act(chance: &mut fastrand::Rng) -> Act {
                 Act::Wait
             }
         }
+        98 => match pick % 5 {
+            0 => Act::Resolve { pick },
+            1 => Act::Part { pick },
+            _ => Act::Undo { pick },
+        },
         _ => Act::Wait,
     }
 }

@@ -146,7 +146,9 @@ fn kept_labels(world: &mut World) -> Result<(), String> {
         world.people.tasks().into_iter().map(|task| (Named::Task(task.gid), task.tags)).collect();
     let issues: BTreeSet<Named> = world.people.issues().iter().map(|issue| Named::Issue(issue.number)).collect();
     let people = &world.people;
-    for pair in pairs(world).into_iter().filter(|pair| issues.contains(&pair[1])) {
+    let operated = world.ground.watch.operated();
+    let untaken = |pair: &[Named; 2]| !pair.iter().any(|half| operated.contains(half));
+    for pair in pairs(world).into_iter().filter(|pair| issues.contains(&pair[1]) && untaken(pair)) {
         for (item, label) in people.labels.iter().filter(|(item, _)| pair.contains(item)) {
             let taken = pair.iter().any(|half| people.unlabelled.contains(&(half.clone(), label.clone())));
             if !taken && tasks.get(&pair[0]).is_some_and(|tags| !tags.contains(label)) {
@@ -163,7 +165,9 @@ fn kept_assignees(world: &mut World) -> Result<(), String> {
     let rules = &world.ground.config.routes[0].rules;
     let people = &world.people;
     let unseeable = world.ground.watch.unseeable();
-    for pair in pairs(world).into_iter().filter(|pair| there(people, pair)) {
+    let operated = world.ground.watch.operated();
+    let untaken = |pair: &[Named; 2]| !pair.iter().any(|half| operated.contains(half));
+    for pair in pairs(world).into_iter().filter(|pair| there(people, pair) && untaken(pair)) {
         for (item, who) in people.assigned.iter().filter(|(item, _)| pair.contains(item)) {
             let known = rules.people.by_name(&people.crew[*who].forge).is_some();
             let (halves, has) = match known {
@@ -187,16 +191,14 @@ fn there(people: &People, pair: &[Named; 2]) -> bool {
     pair.iter().all(|half| all.contains(half))
 }
 
-/// Nothing is closed of which nobody closed or took away a half. After a lost database a task that was completed because
-/// its issue was deleted may get another, closed as well: nobody can know the first any more.
+/// Nothing is closed of which nobody closed or took away a half. After a lost database what was closed counts as closed by
+/// somebody: a task that was completed because its issue was deleted may get another, closed as well.
 fn closed_by_somebody(world: &mut World) -> Result<(), String> {
-    if world.counts.contains_key("databases lost") {
-        return Ok(());
-    }
     let issues: BTreeMap<Named, bool> =
         world.people.issues().into_iter().map(|issue| (Named::Issue(issue.number), issue.closed)).collect();
+    let closed = world.ground.watch.somebody_closed();
     for pair in pairs(world) {
-        let somebody = pair.iter().any(|half| world.people.closed.contains(half));
+        let somebody = pair.iter().any(|half| closed.contains(half));
         if !somebody && issues.get(&pair[1]) == Some(&true) {
             return Err(format!("closed: {:?}, though nobody closed or took away {:?}", pair[1], pair[0]));
         }
@@ -344,6 +346,7 @@ fn the_wire(world: &mut World) -> Result<(), String> {
     let (requests, writes) = world.ground.watch.counts();
     *world.counts.entry("requests").or_default() += requests.iter().sum::<u64>();
     *world.counts.entry("writes").or_default() += writes.iter().sum::<u64>();
+    *world.counts.entry("commands").or_default() += world.operator.done();
     *world.counts.entry("starts").or_default() += world.replicas.iter().map(|replica| replica.starts()).sum::<u64>();
     Ok(())
 }

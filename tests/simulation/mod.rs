@@ -13,6 +13,7 @@ mod epilogue;
 mod knock;
 mod laws;
 mod life;
+mod operator;
 mod people;
 mod replica;
 mod shelf;

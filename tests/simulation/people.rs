@@ -36,8 +36,6 @@ pub struct People {
     pub assigned: BTreeSet<(Named, usize)>,
     /// From whom a person took an item.
     pub unassigned: BTreeSet<(Named, usize)>,
-    /// Items that a person closed at some time, or took away.
-    pub closed: BTreeSet<Named>,
     trash: Vec<TaskGid>,
     /// Tasks that came out of the trash again.
     pub restored: BTreeSet<TaskGid>,
@@ -93,7 +91,6 @@ impl People {
             crew,
             assigned: BTreeSet::new(),
             unassigned: BTreeSet::new(),
-            closed: BTreeSet::new(),
             trash: Vec::new(),
             restored: BTreeSet::new(),
             left: Vec::new(),
@@ -115,6 +112,13 @@ impl People {
     /// The issues; pull requests are none.
     pub fn issues(&self) -> Vec<IssueView> {
         self.sandbox.world().issues(&self.name).into_iter().filter(|issue| !issue.pull_request).collect()
+    }
+
+    /// What is closed at present.
+    pub fn all_closed(&self) -> Vec<Named> {
+        let tasks = self.tasks().into_iter().filter(|task| task.completed).map(|task| Named::Task(task.gid));
+        let issues = self.issues().into_iter().filter(|issue| issue.closed).map(|issue| Named::Issue(issue.number));
+        tasks.chain(issues).collect()
     }
 
     fn word(&mut self) -> String {
@@ -175,8 +179,7 @@ impl People {
             }
         };
         if done {
-            self.watch.closed(item.clone());
-            self.closed.insert(item);
+            self.watch.closed(item);
         }
     }
 
@@ -226,7 +229,6 @@ impl People {
     fn set_status(&mut self, item: &Named, open: bool) {
         if !open {
             self.watch.closed(item.clone());
-            self.closed.insert(item.clone());
         }
         match (item, open) {
             (Named::Task(gid), true) => self.sandbox.asana().reopen(gid),
@@ -330,7 +332,6 @@ impl People {
         self.forget(&title);
         self.forget(&body);
         self.watch.closed(item.clone());
-        self.closed.insert(item.clone());
         match item {
             Named::Task(gid) => {
                 self.sandbox.asana().delete(gid);
@@ -374,7 +375,6 @@ impl People {
             self.forget(&title);
             self.forget(&body);
             self.watch.closed(item.clone());
-            self.closed.insert(item.clone());
             self.sandbox.github().transfer(&self.name, number, &self.elsewhere.1);
             self.transferred.insert(number);
         }

@@ -24,7 +24,7 @@ use evenkeel::workshop::{Present, Workshop};
 
 use super::knock::knock;
 use super::life::{Killed, Life};
-use super::turns::Turns;
+use super::turns::{Over, Turns};
 use super::wire::{Watch, Wire};
 
 /// Between two polls, two looks for what is due again, two looks after the hooks, and two sweeps.
@@ -51,6 +51,41 @@ pub struct Ground {
 impl Ground {
     pub fn store(&self) -> Store {
         lock(&self.store).clone()
+    }
+
+    /// What a process works with: the `start`th at a place.
+    pub fn workshop(self: &Arc<Self>, actor: &str, place: usize, start: u64, life: &Arc<Life>) -> Workshop {
+        let store = self.store().ushered(life.clone());
+        let mut works = Workshop::new(self.config.clone(), store, actor.to_owned());
+        works.clock = life.clone();
+        works.holder = format!("{actor} {place} start {start}");
+        let seed = self.seed ^ ((place as u64) << 32) ^ (start << 40);
+        works.chance = Mutex::new(fastrand::Rng::with_seed(seed));
+        works.send_through(Arc::new(Wire {
+            place,
+            life: life.clone(),
+            turns: self.turns.clone(),
+            holder: works.holder.clone(),
+            store: self.store(),
+            services: self.sandbox.transport(),
+            watch: self.watch.clone(),
+            ground: self.clone(),
+        }));
+        works
+    }
+
+    /// Does something that its process may die of.
+    pub fn live(&self, act: impl FnOnce()) {
+        let Err(cause) = catch_unwind(AssertUnwindSafe(act)) else { return };
+        if cause.is::<Killed>() {
+            return;
+        }
+        if !cause.is::<Over>() {
+            let what = cause.downcast_ref::<String>().cloned();
+            let what = what.or_else(|| cause.downcast_ref::<&str>().map(|what| (*what).to_owned()));
+            lock(&self.panics).push(what.unwrap_or_else(|| "a panic".to_owned()));
+        }
+        resume_unwind(cause);
     }
 
     /// Something was written: there may be something to deliver.
@@ -186,7 +221,7 @@ impl Replica {
     fn be_post(self: &Arc<Self>) {
         loop {
             if self.ground.restarts.load(Ordering::Relaxed) {
-                self.live(|| {
+                self.ground.live(|| {
                     let process = Arc::new(self.process_of_now());
                     *lock(&self.present) = Some(process.clone());
                     self.wake(2);
@@ -206,23 +241,7 @@ impl Replica {
         let ground = &self.ground;
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let life = Life::begin(&ground.turns, *lock(&self.skew));
-        let store = ground.store().ushered(life.clone());
-        let mut works = Workshop::new(ground.config.clone(), store, "service".to_owned());
-        works.clock = life.clone();
-        works.holder = format!("replica {} start {start}", self.number);
-        let seed = ground.seed ^ ((self.number as u64) << 32) ^ (start << 40);
-        works.chance = Mutex::new(fastrand::Rng::with_seed(seed));
-        works.send_through(Arc::new(Wire {
-            replica: self.number,
-            life: life.clone(),
-            turns: ground.turns.clone(),
-            holder: works.holder.clone(),
-            store: ground.store(),
-            services: ground.sandbox.transport(),
-            watch: ground.watch.clone(),
-            ground: ground.clone(),
-        }));
-        let works = Arc::new(works);
+        let works = Arc::new(ground.workshop("service", self.number, start, &life));
         let present = Present::new(works.clone());
         let (post, courier) = (Bell::default(), Bell::default());
         let ring = {
@@ -287,7 +306,7 @@ impl Replica {
 
     fn be_courier(self: &Arc<Self>) {
         loop {
-            self.live(|| {
+            self.ground.live(|| {
                 while let Some(process) = self.process() {
                     let route = process.works.config.routes[0].clone();
                     let overtaking = process.overtaking.clone();
@@ -306,7 +325,7 @@ impl Replica {
 
     fn be_keeper(self: &Arc<Self>) {
         loop {
-            self.live(|| {
+            self.ground.live(|| {
                 while let Some(process) = self.process() {
                     let mut upkeep =
                         Upkeep::new(process.works.clone(), Heart::default(), Doorbell::default(), everybody());
@@ -321,20 +340,6 @@ impl Replica {
             });
             self.ground.turns.rest(Duration::from_secs(3_600));
         }
-    }
-
-    /// Does something that its process may die of.
-    fn live(&self, act: impl FnOnce()) {
-        let Err(cause) = catch_unwind(AssertUnwindSafe(act)) else { return };
-        if cause.is::<Killed>() {
-            return;
-        }
-        if !cause.is::<super::turns::Over>() {
-            let what = cause.downcast_ref::<String>().cloned();
-            let what = what.or_else(|| cause.downcast_ref::<&str>().map(|what| (*what).to_owned()));
-            lock(&self.ground.panics).push(what.unwrap_or_else(|| "a panic".to_owned()));
-        }
-        resume_unwind(cause);
     }
 }
 

@@ -12,6 +12,7 @@ use evenkeel::provider::http::{Method, Request, Response, Transport, TransportEr
 use evenkeel::store::Store;
 
 use super::life::Life;
+use super::operator;
 use super::replica::Ground;
 use super::turns::Turns;
 
@@ -22,9 +23,19 @@ pub enum Named {
     Issue(IssueNumber),
 }
 
+impl From<&ItemKey> for Named {
+    fn from(key: &ItemKey) -> Self {
+        match key {
+            ItemKey::Task(gid) => Self::Task(gid.clone()),
+            ItemKey::Issue(issue) => Self::Issue(issue.number),
+        }
+    }
+}
+
 /// One process's way to the services.
 pub struct Wire {
-    pub replica: usize,
+    /// Which of the processes of the world it is.
+    pub place: usize,
     pub life: Arc<Life>,
     pub turns: Turns,
     /// Who it is to the database.
@@ -42,7 +53,10 @@ impl Transport for Wire {
         // What stood still on its way was admitted before.
         let held = (0..HELD).contains(&self.now().saturating_sub(self.life.thawed_at()));
         self.watch.arrives(request, self.now(), held);
-        self.watch.minds_the_wait(self.replica, &self.life, request, self.now());
+        self.watch.minds_the_wait(self.place, &self.life, request, self.now());
+        if request.method.writes() && self.place == operator::PLACE {
+            self.watch.operates(request);
+        }
         if request.method.writes() && !request.url.contains("hooks") {
             self.watch.holds_the_lease(self, request);
             self.watch.closes_what_somebody_closed(self, request);
@@ -142,9 +156,13 @@ struct Seen {
     broken: Vec<String>,
     /// Whether any clock was set.
     jumped: bool,
-    /// What people closed or took away at some time.
+    /// What people closed or took away at some time, or an operator had closed.
     closed: BTreeSet<Named>,
-    /// From when until when a replica was asked to send nothing to a side, in ms, and the life that was asked.
+    /// What an operator's commands wrote to.
+    operated: BTreeSet<Named>,
+    /// What the operator's present command lets go of.
+    let_go: BTreeSet<Named>,
+    /// From when until when a process was asked to send nothing to a side, in ms, and the life that was asked.
     quiet: BTreeMap<(usize, usize), (usize, Range<i64>)>,
     /// What was made for whom, as the titles tell.
     made: BTreeMap<String, BTreeSet<Named>>,
@@ -178,8 +196,11 @@ impl Watch {
     }
 
     /// The database was lost, and with it what was sent before: nobody can count that in any more.
-    pub fn database_lost(&self) {
-        self.seen().arrivals = Default::default();
+    /// And why something is closed, such as that its partner was deleted.
+    pub fn database_lost(&self, closed: impl IntoIterator<Item = Named>) {
+        let mut seen = self.seen();
+        seen.arrivals = Default::default();
+        seen.closed.extend(closed);
     }
 
     /// How many requests are on their way.
@@ -224,16 +245,16 @@ impl Watch {
     }
 
     /// Whoever was told to wait waits: asked of each process for itself.
-    fn minds_the_wait(&self, replica: usize, life: &Arc<Life>, request: &Request, now: i64) {
+    fn minds_the_wait(&self, process: usize, life: &Arc<Life>, request: &Request, now: i64) {
         let mut seen = self.seen();
-        let place = (replica, index(side(request)));
+        let place = (process, index(side(request)));
         if let Some((asked, quiet)) = seen.quiet.get(&place)
             && *asked == Arc::as_ptr(life) as usize
             && quiet.contains(&now)
             && !life.jumped()
         {
             let early = quiet.end - now;
-            seen.broken.push(format!("replica {replica} was told to wait and came {early} ms early: {request:?}"));
+            seen.broken.push(format!("process {process} was told to wait and came {early} ms early: {request:?}"));
         }
     }
 
@@ -254,8 +275,7 @@ impl Watch {
     /// A half is closed only if somebody closed or took away one of the two before.
     fn closes_what_somebody_closed(&self, wire: &Wire, request: &Request) {
         let Some(item) = item(request) else { return };
-        let Ok(body) = serde_json::from_slice::<serde_json::Value>(&request.body) else { return };
-        if body["state"] != "closed" && body["data"]["completed"] != true {
+        if !closes(request) {
             return;
         }
         let repo = wire.ground.config.routes[0].repo.clone();
@@ -272,9 +292,41 @@ impl Watch {
         }
     }
 
+    /// An operator has an item written to: from then on it need not show what people wanted of it, nor its partner.
+    fn operates(&self, request: &Request) {
+        let path = request.url.split('?').next().unwrap_or_default();
+        // Labels and the like have addresses below the item's.
+        let whole = (0..=2).find_map(|below| {
+            let path = path.rsplitn(below + 1, '/').last()?;
+            item(&Request { url: path.to_owned(), ..request.clone() })
+        });
+        if let Some(item) = whole {
+            let mut seen = self.seen();
+            if closes(request) && !seen.let_go.contains(&item) {
+                seen.closed.insert(item.clone());
+            }
+            seen.operated.insert(item);
+        }
+    }
+
+    /// The operator's present command lets go of these: that it closes one is no reason to close another.
+    pub fn lets_go(&self, items: impl IntoIterator<Item = Named>) {
+        self.seen().let_go = items.into_iter().collect();
+    }
+
+    /// What an operator's commands wrote to.
+    pub fn operated(&self) -> BTreeSet<Named> {
+        self.seen().operated.clone()
+    }
+
     /// A person closed an item, or took it away.
     pub fn closed(&self, item: Named) {
         self.seen().closed.insert(item);
+    }
+
+    /// What people closed or took away at some time, or an operator had closed.
+    pub fn somebody_closed(&self) -> BTreeSet<Named> {
+        self.seen().closed.clone()
     }
 
     /// Items that were made more than once under one title.
@@ -306,7 +358,7 @@ impl Watch {
                 if let Some(told) = told {
                     let quiet = now + 500..now + told * 1_000 - 1_000;
                     let life = Arc::as_ptr(&wire.life) as usize;
-                    seen.quiet.insert((wire.replica, index(side(request))), (life, quiet));
+                    seen.quiet.insert((wire.place, index(side(request))), (life, quiet));
                 }
             }
             (Method::Put | Method::Patch, answer) => {
@@ -383,6 +435,12 @@ fn item(request: &Request) -> Option<Named> {
         Side::Tracker => rest.ends_with("/tasks").then(|| last.parse().ok().map(Named::Task))?,
         Side::Forge => rest.ends_with("/issues").then(|| last.parse().ok().map(Named::Issue))?,
     }
+}
+
+/// Whether a request closes an item.
+fn closes(request: &Request) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    body["state"] == "closed" || body["data"]["completed"] == true
 }
 
 /// The item that an answer says was made.

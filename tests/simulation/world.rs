@@ -22,6 +22,7 @@ use super::acts::{Act, Bell, Post, Step, Trouble};
 use super::knock::PUBLIC_URL;
 use super::laws;
 use super::life::WorldClock;
+use super::operator::{Command, Operator};
 use super::people::People;
 use super::replica::{Ground, Replica, lock};
 use super::shelf;
@@ -52,6 +53,7 @@ pub struct World {
     pub ground: Arc<Ground>,
     pub people: People,
     pub replicas: Vec<Arc<Replica>>,
+    pub operator: Arc<Operator>,
     threads: Vec<JoinHandle<()>>,
     door: Arc<Door>,
     /// What the histories of lost databases said.
@@ -130,8 +132,10 @@ impl World {
         });
         let door = Arc::new(Door { turns: turns.clone(), replicas: Mutex::default() });
         sandbox.webhooks().send_through(door.clone());
+        let operator = Operator::new(&ground);
         let mut world = Self {
             ground,
+            operator,
             people,
             replicas: Vec::new(),
             threads: Vec::new(),
@@ -254,7 +258,11 @@ impl World {
                     _ => (*seconds).clamp(-APART_MAX, APART_MAX),
                 };
                 self.ground.watch.clocks_jump();
-                self.replica(*replica).skew(i64::from(seconds) * 1_000);
+                let ahead = i64::from(seconds) * 1_000;
+                self.replica(*replica).skew(ahead);
+                if self.replica(*replica).number == 0 {
+                    self.operator.skew(ahead);
+                }
             }
             Act::Ring { replica, ring } => self.replica(*replica).ring(match ring {
                 Bell::Poll => Ring::Poll,
@@ -262,6 +270,9 @@ impl World {
                 Bell::Forced => Ring::Forced,
             }),
             Act::LoseDatabase => self.lose_database(),
+            Act::Undo { pick } => self.threads.extend(self.operator.order(Command::Undo(*pick))),
+            Act::Part { pick } => self.threads.extend(self.operator.order(Command::Part(*pick))),
+            Act::Resolve { pick } => self.threads.extend(self.operator.order(Command::Resolve(*pick))),
             Act::Wait => self.ground.turns.pause(Duration::from_secs(120)),
         }
     }
@@ -315,7 +326,7 @@ impl World {
         self.remember();
         let lost = std::mem::replace(&mut *lock(&self.ground.store), shelf::take());
         shelf::put_back(lost);
-        self.ground.watch.database_lost();
+        self.ground.watch.database_lost(self.people.all_closed());
         self.count("databases lost");
         self.ground.restarts.store(true, Ordering::Relaxed);
         self.replicas.iter().for_each(|replica| replica.start_again());
@@ -334,7 +345,8 @@ impl World {
         for replica in &self.replicas {
             replica.kill(0, Duration::from_secs(1));
         }
-        while self.replicas.iter().any(|replica| replica.up()) {
+        self.operator.stop();
+        while self.operator.at_work() || self.replicas.iter().any(|replica| replica.up()) {
             self.ground.turns.pause(Duration::from_secs(1));
         }
     }
@@ -354,6 +366,7 @@ impl World {
         asana.restore_token(&self.people.project.token);
         asana.hide(&self.people.project.gid, &asana.bot(), false);
         sandbox.github().restore_token(&self.people.repo.token);
+        self.operator.skew(0);
         for replica in &self.replicas {
             replica.skew(0);
             replica.with_life(|life| {
