@@ -95,6 +95,9 @@ pub enum Act {
         side: Side,
         fault: Trouble,
         percent: u8,
+        /// Whether reads are answered as ever.
+        #[serde(default)]
+        writes: bool,
     },
     Calm,
     Lag {
@@ -285,7 +288,13 @@ fn act(chance: &mut fastrand::Rng) -> Act {
             let fault = TROUBLES[chance.usize(..TROUBLES.len())];
             Act::Fault { side, fault, reads, writes, times: chance.u8(1..4) }
         }
-        68 => Act::Storm { side, fault: TROUBLES[chance.usize(..TROUBLES.len())], percent: chance.u8(5..60) },
+        68 => {
+            let fault = TROUBLES[chance.usize(..TROUBLES.len())];
+            let percent = chance.u8(5..60);
+            // A service may take no writes at all for a while.
+            let writes = pick.is_multiple_of(2);
+            Act::Storm { side, fault, percent: if writes { 100 } else { percent }, writes }
+        }
         69 => Act::Calm,
         70 => Act::Lag { side, seconds: if chance.bool() { 0 } else { chance.u8(1..20) } },
         71 => Act::FeedLoses { percent: chance.u8(..30) },

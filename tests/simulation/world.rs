@@ -219,8 +219,8 @@ impl World {
             Act::Fault { side, fault, reads, writes, times } => {
                 sandbox.faults().next((*times).into(), when(*side, *reads, *writes), fault_of(*fault));
             }
-            Act::Storm { side, fault, percent } => {
-                sandbox.faults().chance(f64::from(*percent) / 100.0, When::side(*side), fault_of(*fault));
+            Act::Storm { side, fault, percent, writes } => {
+                sandbox.faults().chance(f64::from(*percent) / 100.0, when(*side, false, *writes), fault_of(*fault));
             }
             Act::Calm => sandbox.faults().clear(),
             Act::Lag { side, seconds } => self.lag(*side, Duration::from_secs((*seconds).into())),
