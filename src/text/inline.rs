@@ -43,14 +43,12 @@ impl Inline<'_> {
             self.marks(at);
             let span = &self.spans[at];
             match &span.piece {
-                // At the beginning of a line it would define where a link leads to.
-                Piece::Text(text) if span.style & CODE != 0 && span.link.is_some() && text.contains("]:") => {
-                    self.out.push_str("<code>");
-                    let rules = Rules { in_link: true, followed: true, ..Rules::default() };
-                    escape(text, rules, self.out);
-                    self.out.push_str("</code>");
+                Piece::Text(text) if span.style & CODE != 0 => {
+                    // At the beginning of a line it would define where a link leads to.
+                    if !(span.link.is_some() && text.contains("]:") && self.open_code(text)) {
+                        code(text, self.out);
+                    }
                 }
-                Piece::Text(text) if span.style & CODE != 0 => code(text, self.out),
                 Piece::Text(text) => {
                     let fresh = self.fresh && self.open.is_empty();
                     let next = self.spans.get(at + 1);
@@ -155,7 +153,21 @@ impl Inline<'_> {
 
     /// Whether what is written next may be read as a part of a bare web address.
     fn in_address(&self) -> bool {
-        self.out.rsplit(char::is_whitespace).next().is_some_and(|word| word.contains("://"))
+        let bytes = self.out.as_bytes();
+        let near = &bytes[bytes.len().saturating_sub(link::ADDRESS_BYTES_MAX)..];
+        let word = near.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
+        word.windows(3).any(|sign| sign == b"://") || word.windows(4).any(|sign| sign == b"www.")
+    }
+
+    /// Writes code as words between tags. Not if that would change them, or could mean something: then nothing is written.
+    fn open_code(&mut self, text: &str) -> bool {
+        let mut words = String::new();
+        escape(text, Rules { in_link: true, followed: true, ..Rules::default() }, &mut words);
+        let same = !words.contains([HUSH, '~', '$']);
+        if same {
+            self.out.extend(["<code>", words.as_str(), "</code>"]);
+        }
+        same
     }
 
     fn close(&mut self, keep: usize) {
@@ -341,10 +353,13 @@ fn escape(text: &str, rules: Rules, out: &mut String) {
     }
 }
 
-/// Whether what follows `<` could be read as an address of mail, which may begin with nearly any sign.
+/// Whether what follows `<` could be read as an address of mail, which may begin with nearly any sign (CommonMark 6.5).
 fn names_mail(rest: &str, followed: bool) -> bool {
-    let word = rest.split(|sign: char| sign == '>' || sign.is_whitespace()).next().unwrap_or_default();
-    word.contains('@') || followed && word.len() == rest.len()
+    let local = |sign: char| sign.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(sign);
+    match rest.find(|sign| !local(sign)) {
+        Some(at) => at > 0 && rest[at..].starts_with('@'),
+        None => followed,
+    }
 }
 
 /// Whether a line that begins so would begin a list, a heading, a quote, a rule, a fence or a table's rule.

@@ -11,6 +11,9 @@ use super::doc::Piece;
 use super::quiet;
 use crate::model::{People, Person, Side};
 
+/// How far back the beginning of an address is looked for; a longer one is read as Markdown.
+pub(super) const ADDRESS_BYTES_MAX: usize = 500;
+
 /// What kind of thing of Asana's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Thing {

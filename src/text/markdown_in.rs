@@ -18,9 +18,6 @@ pub(super) const TICKED: &str = "☑ ";
 /// Raw tags open at once; more are not followed, so that closing one stays cheap.
 const RAW_TAGS_MAX: usize = 100;
 
-/// How far back the beginning of an address is looked for; a longer one is read as Markdown.
-const ADDRESS_BYTES_MAX: usize = 500;
-
 /// The lines of a Markdown text that has LF line ends, each with its place in it.
 pub(super) fn read(markdown: &str, people: &People) -> Vec<Line> {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
@@ -287,7 +284,7 @@ impl Reader<'_> {
             return false;
         }
         let bytes = self.markdown.as_bytes();
-        let from = at.saturating_sub(ADDRESS_BYTES_MAX);
+        let from = at.saturating_sub(link::ADDRESS_BYTES_MAX);
         let from = bytes[from..at]
             .iter()
             .rposition(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'>' | b'"'))

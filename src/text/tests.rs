@@ -339,6 +339,9 @@ fn nesting_and_length_cost_neither_stack_nor_sense() {
     let people = people();
     let units = [
         "<b>",
+        "<",
+        "<5",
+        "(<b>a</b>",
         "<ul><li>",
         "<blockquote>",
         "<a href=\"https://x.io\">",

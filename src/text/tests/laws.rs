@@ -192,6 +192,7 @@ fn the_writer_needs_no_plainer_form_for_what_once_needed_one() {
         "<strong>&lt;-me@x.io&gt;</strong>",
         "&lt;-<strong>me</strong>@x.io&gt;",
         "<code><a href=\"https://x.io/p\">]://</a></code>",
+        "www.x.io(<strong>b</strong>)",
     ];
     for html in table {
         let html = format!("<body>{html}</body>");
