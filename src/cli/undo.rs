@@ -67,8 +67,9 @@ pub(super) fn run(context: &Context, args: &UndoArgs) -> Result<Exit, Failure> {
             left_lines(&mut text, left, context.out.width);
         }
     }
-    if counts.again > 0 {
-        let _ = writeln!(text, "what failed can be tried again with the same command");
+    // By the item it would go one pass further back: what got no answer may have been written.
+    if let Some(pass) = plan.pass.filter(|_| counts.again > 0) {
+        let _ = writeln!(text, "what failed can be tried again: evenkeel undo {pass}");
     }
     for message in &undone.report.messages {
         output::paragraph(&mut text, YELLOW, 0, context.out.width, message);

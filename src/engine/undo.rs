@@ -11,6 +11,8 @@ mod decide;
 mod tests;
 mod trace;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::lag::LAGS;
@@ -21,7 +23,7 @@ use crate::reconcile::Sight;
 use crate::store::{Entry, EntryFilter, LinkChange, NewDue, NewEntry, Record};
 
 use decide::{Before, decide};
-use trace::{Group, groups, latest_pass, undoing};
+use trace::{Group, groups, latest_pass, turned_since, undoing};
 
 pub use decide::{Left, Undo};
 pub(super) use trace::effective;
@@ -306,9 +308,6 @@ impl Engine {
         let mut sight: BySide<Option<Sight>> = BySide::default();
         let mut elsewhere: BySide<Option<ItemKey>> = BySide::default();
         for side in Side::BOTH {
-            if let (None, Some(key)) = (&link, &group.items[side]) {
-                elsewhere[side] = self.partner_now(key)?;
-            }
             // Alone, an item's partner does not matter; in a pair both count.
             let wanted = group.traces[side].is_some() || link.is_some();
             if wanted && let Some(key) = &group.items[side] {
@@ -323,12 +322,27 @@ impl Engine {
                 }
                 sight[side] = Some(seen);
             }
+            if let (None, Some(key)) = (&link, &group.items[side]) {
+                // The history calls it as it was called then.
+                elsewhere[side] = match (self.partner_now(key)?, &sight[side]) {
+                    (None, Some(Sight::Shown(item))) => self.partner_now(&item.key)?,
+                    (partner, _) => partner,
+                };
+            }
         }
+        let turned = match group.items.iter().find_map(|(_, item)| item.clone()) {
+            Some(item) => {
+                let filter = EntryFilter { item: Some(item), ..EntryFilter::default() };
+                turned_since(&effective(self.entries(filter)?), pass, group)
+            }
+            None => BTreeMap::new(),
+        };
         let name = format!("pass {pass}");
         let before = Before {
             group,
             link: link.as_ref(),
             elsewhere: &elsewhere,
+            turned: &turned,
             sight: &sight,
             rules: &self.rules,
             now,

@@ -2,7 +2,9 @@
 //!
 //! | what stands in the way | what becomes of the field |
 //! | --- | --- |
-//! | the item no longer shows what the pass wrote | left, with what it shows now |
+//! | the item no longer shows what the pass wrote, or a later pass wrote something else in between | left, with what it shows now |
+//! | the partner was edited since, and no pass has seen it | left: the next pass would take the older value for the newer edit |
+//! | the item left the project | left |
 //! | the next pass would write the same again (the other side owns it, or its edit wins) | left, with that reason |
 //! | the partner cannot be read, or is gone | left |
 //!
@@ -10,7 +12,7 @@
 //! fresh edit against it, and the next pass carries it to the other side like any other edit. With the
 //! older base, the edit that caused the pass would count again and the pass would be repeated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,9 +20,12 @@ use serde_json::{Value, json};
 use super::trace::{Group, Trace};
 use crate::model::{
     Assignees, BySide, Change, Content, Field, FieldChange, FieldPolicy, Item, ItemKey, Link, LinkId, LinkStatus,
-    Place, Rules, Side, Status, Timestamp,
+    PassId, Place, Rules, Side, Status, Timestamp,
 };
 use crate::reconcile::{Action, COMPARED, PairPlan, PairSeen, Sight, Write, plan_pair, shows, value};
+
+/// What is said of an item that somebody moved elsewhere.
+const LEFT_THE_PROJECT: &str = "it left the project; nothing is written to it any more";
 
 /// Something that is not put back, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,7 +77,12 @@ impl Undo {
 
     /// Whether both would have the same effect.
     pub(super) fn same(&self, other: &Self) -> bool {
-        self.link == other.link && self.writes == other.writes && self.unlink == other.unlink && self.wake == other.wake
+        self.link == other.link
+            && self.writes == other.writes
+            && self.unlink == other.unlink
+            && self.wake == other.wake
+            && self.then == other.then
+            && self.waits == other.waits
     }
 
     fn leave(&mut self, item: &ItemKey, field: Option<Field>, why: String) {
@@ -91,6 +101,8 @@ pub(super) struct Before<'a> {
     pub(super) link: Option<&'a Link>,
     /// Whom the items have for a partner now, if they are no pair any more.
     pub(super) elsewhere: &'a BySide<Option<ItemKey>>,
+    /// Fields that had another value in between, and the last pass that wrote them.
+    pub(super) turned: &'a BTreeMap<Field, PassId>,
     /// What each side shows; `None` where no item is known.
     pub(super) sight: &'a BySide<Option<Sight>>,
     pub(super) rules: &'a Rules,
@@ -110,7 +122,7 @@ struct Candidate {
 
 /// Decides about one pair, or about one item without a link.
 pub(super) fn decide(before: &Before<'_>) -> Undo {
-    let Before { group, link, elsewhere, sight, rules, now, pass } = before;
+    let Before { group, link, elsewhere, sight, rules, now, .. } = before;
     let mut undo = Undo {
         link: link.map(|link| link.id),
         items: group.items.clone(),
@@ -148,7 +160,7 @@ pub(super) fn decide(before: &Before<'_>) -> Undo {
         if group.made != Some(side)
             && let Some(trace) = &group.traces[side]
         {
-            gather(trace, sight[side].as_ref(), rules, pass, &mut candidates, &mut undo);
+            gather(trace, before, &mut candidates, &mut undo);
         }
     }
     if group.joined || group.made.is_some() {
@@ -171,8 +183,8 @@ pub(super) fn decide(before: &Before<'_>) -> Undo {
     // A pair that is let go of is looked at by no pass; one that stays must not be turned round again.
     if let Some(link) = link
         && !undo.unlink
-        && !candidates.is_empty()
     {
+        drop_overtaken(link, sight, rules, &mut candidates, &mut undo);
         stands(link, sight, rules, *now, &mut candidates, &mut undo);
     }
     undo.writes = BySide::from_fn(|side| write(side, &candidates, sight));
@@ -192,6 +204,10 @@ fn unmake(before: &Before<'_>, side: Side, candidates: &mut Vec<Candidate>, undo
     let Before { group, link, sight, rules, pass, .. } = before;
     let Some(trace) = &group.traces[side] else { return false };
     match &sight[side] {
+        Some(Sight::Shown(item)) if item.place == Place::Left => {
+            undo.leave(&item.key, None, LEFT_THE_PROJECT.to_owned());
+            false
+        }
         Some(Sight::Shown(item)) => {
             for field in COMPARED {
                 // A creation records what it set; what it did not set was empty.
@@ -244,15 +260,13 @@ fn unmake(before: &Before<'_>, side: Side, candidates: &mut Vec<Candidate>, undo
 }
 
 /// The fields of one item that still show what the pass wrote.
-fn gather(
-    trace: &Trace,
-    sight: Option<&Sight>,
-    rules: &Rules,
-    pass: &str,
-    candidates: &mut Vec<Candidate>,
-    undo: &mut Undo,
-) {
-    let item = match sight {
+fn gather(trace: &Trace, before: &Before<'_>, candidates: &mut Vec<Candidate>, undo: &mut Undo) {
+    let Before { sight, rules, pass, turned, .. } = before;
+    let side = trace.item.side();
+    let item = match &sight[side] {
+        Some(Sight::Shown(item)) if item.place == Place::Left => {
+            return undo.leave(&trace.item, None, LEFT_THE_PROJECT.to_owned());
+        }
         Some(Sight::Shown(item)) => item,
         Some(Sight::Absent) => return undo.leave(&trace.item, None, "it was deleted since".to_owned()),
         Some(Sight::Moved(to)) => return undo.leave(&trace.item, None, format!("it was moved to {to} since")),
@@ -261,7 +275,6 @@ fn gather(
         }
         Some(Sight::Unmoved) | None => return,
     };
-    let side = trace.item.side();
     for (field, (before, after)) in &trace.fields {
         // The footer is ours and follows the pair; a due date is never written.
         if matches!(field, Field::Footer | Field::Due) {
@@ -271,6 +284,11 @@ fn gather(
         if set(*field, before, &mut Content::default()).is_none() {
             undo.leave(&trace.item, Some(*field), "the history's value of it cannot be read".to_owned());
         } else if still(side, *field, after, &item.content, rules) {
+            if let Some(later) = turned.get(field) {
+                let why = format!("it had another value in between; pass {later} wrote it last: undo that one");
+                undo.leave(&trace.item, Some(*field), why);
+                continue;
+            }
             candidates.push(Candidate {
                 side,
                 field: *field,
@@ -285,6 +303,34 @@ fn gather(
             undo.leave(&trace.item, Some(*field), why);
         }
     }
+}
+
+/// Drops what would be put back over an edit of the other half that no pass has seen yet: the value put back would be the
+/// newer edit of the two. Of sets both edits stand.
+fn drop_overtaken(
+    link: &Link,
+    sight: &BySide<Option<Sight>>,
+    rules: &Rules,
+    candidates: &mut Vec<Candidate>,
+    undo: &mut Undo,
+) {
+    let Some(base) = &link.base else { return };
+    candidates.retain(|candidate| {
+        let Candidate { side, field, .. } = candidate;
+        let other = side.opposite();
+        let Some(Sight::Shown(partner)) = &sight[other] else { return true };
+        if matches!(field, Field::Labels | Field::Assignees)
+            || still(other, *field, &value(*field, base), &partner.content, rules)
+        {
+            return true;
+        }
+        if let Some(item) = &undo.items[*side] {
+            let shown = brief(&value(*field, &partner.content));
+            let why = format!("{} was edited since, and no pass has seen it (now {shown}); run one first", partner.key);
+            undo.left.push(Left { item: item.clone(), field: Some(*field), why, already: false });
+        }
+        false
+    });
 }
 
 /// Drops what the next pass would write again, and says what it will do with the rest.

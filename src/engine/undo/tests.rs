@@ -7,7 +7,7 @@ use crate::clock::{Clock as _, lock};
 use crate::engine::tests::{BeforeRead, Trouble, World};
 use crate::engine::{Ended, PassOptions, UndoReport, UndoTarget, Wake};
 use crate::model::{
-    BySide, Content, Creation, Field, FieldPolicy, ItemKey, LinkStatus, OnConflict, PassId, Rules, Status,
+    BySide, Content, Creation, Field, FieldPolicy, ItemKey, LinkStatus, OnConflict, PassId, Place, Rules, Status,
 };
 use crate::store::EntryFilter;
 
@@ -443,4 +443,89 @@ fn a_pair_is_not_let_go_of_nor_counted_so_when_its_item_moved_before_the_write()
     assert_eq!((undone.report.counts.noted, status_of(&world, &task)), (0, Some(LinkStatus::Active)));
     settled(&world);
     assert_eq!(world.tracker.get(&task).content.title, "Bob's title");
+}
+
+#[test]
+fn an_edit_of_the_partner_that_no_pass_has_seen_is_not_overwritten_by_an_undo() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
+    let pass = sweep(&world);
+    world.tracker.edit(&task, |item| item.content.title = "Fix the login page".to_owned());
+
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(whys(&undone).contains("Fix the login page"), "{}", whys(&undone));
+    assert_eq!(world.forge.get(&issue).content.title, "Fix everything");
+    settled(&world);
+    assert_eq!(world.tracker.get(&task).content.title, "Fix the login page");
+    assert_eq!(world.forge.get(&issue).content.title, "Fix the login page");
+}
+
+#[test]
+fn an_edit_of_the_partner_after_the_undo_was_shown_is_not_overwritten_by_it() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
+    let pass = sweep(&world);
+    world.clock.advance(Duration::from_secs(60));
+    let plan = world.engine.plan_undo(&UndoTarget::Pass(pass)).expect("a plan");
+    world.tracker.edit(&task, |item| item.content.title = "Fix the login page".to_owned());
+
+    let undone = world.engine.undo(&plan, &PassOptions::default()).expect("an undo");
+    assert_eq!(undone.done.len(), 0);
+    settled(&world);
+    assert_eq!(world.tracker.get(&task).content.title, "Fix the login page");
+    assert_eq!(world.forge.get(&issue).content.title, "Fix the login page");
+}
+
+#[test]
+fn what_left_the_project_is_not_written_to_by_an_undo() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.forge.edit(&issue, |item| item.content.title = "Fix everything".to_owned());
+    let pass = sweep(&world);
+    world.tracker.edit(&task, |item| item.place = Place::Left);
+
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(whys(&undone).contains("left the project"), "{}", whys(&undone));
+    assert_eq!(world.tracker.get(&task).content.title, "Fix everything");
+    settled(&world);
+}
+
+#[test]
+fn a_task_that_a_pass_made_and_somebody_moved_elsewhere_is_not_closed_by_an_undo() {
+    let world = world(Rules { creation: Creation::ForgeToTracker, ..rules() });
+    let issue = world.forge.put(1, titled("Fix login"));
+    let pass = sweep(&world);
+    let task = world.partner(&issue);
+    sweep(&world);
+    world.tracker.edit(&task, |item| item.place = Place::Left);
+
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(whys(&undone).contains("left the project"), "{}", whys(&undone));
+    assert_eq!(world.tracker.get(&task).content.status, Status::Open);
+    settled(&world);
+}
+
+#[test]
+fn what_was_written_again_since_is_not_put_back_though_it_shows_the_same() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    let turn = |status: Status| {
+        world.clock.advance(Duration::from_secs(60));
+        world.forge.edit(&issue, |item| item.content.status = status);
+        sweep(&world)
+    };
+    let pass = turn(Status::Done);
+    turn(Status::Open);
+    let last = turn(Status::Done);
+
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(whys(&undone).contains(&format!("pass {last}")), "{}", whys(&undone));
+    assert_eq!(world.tracker.get(&task).content.status, Status::Done);
+    // The last one can be undone.
+    let undone = undo(&world, &UndoTarget::Pass(last));
+    assert_eq!((undone.done.len(), undone.left.len()), (1, 0), "{}", whys(&undone));
+    settled(&world);
+    assert_eq!(world.forge.get(&issue).content.status, Status::Open);
 }

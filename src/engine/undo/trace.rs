@@ -3,7 +3,7 @@
 //! A write stands in the history before it is made; `failed` after it says that it had no effect,
 //! `unanswered` that it perhaps had one, which the item itself then shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -12,6 +12,9 @@ use crate::store::Entry;
 
 /// The kinds of entries that stand for a write to an item.
 const WRITES: [&str; 3] = ["update", "retire", "undo"];
+
+/// Fields that have the same value on both sides, and can turn from one to another and back.
+const TURNS: [Field; 3] = [Field::Title, Field::Status, Field::Labels];
 
 /// What one pass wrote to one item: for each field what stood there before and after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,36 @@ pub(in crate::engine) fn effective(entries: Vec<Entry>) -> Vec<Entry> {
         }
     }
     kept.into_iter().flatten().collect()
+}
+
+/// The fields that had another value since `pass` did what `group` tells, though they may show the same again, and the
+/// latest pass that wrote them. Not of texts and people, whose values differ from side to side.
+/// Entries: of the group's items, effective, oldest first.
+pub(super) fn turned_since(entries: &[Entry], pass: PassId, group: &Group) -> BTreeMap<Field, PassId> {
+    let mut latest = BTreeMap::new();
+    let mut turned = BTreeSet::new();
+    let mut undone = Vec::new();
+    let after = entries.iter().rposition(|entry| entry.entry.pass == pass).map_or(entries.len(), |last| last + 1);
+    for entry in entries[after..].iter().rev() {
+        let new = &entry.entry;
+        if undone.contains(&new.pass) || !WRITES.contains(&new.kind.as_str()) {
+            continue;
+        }
+        if let Some(target) = undone_pass(entry).filter(|target| *target >= pass) {
+            undone.push(target);
+            continue;
+        }
+        for change in new.changes.iter().filter(|change| TURNS.contains(&change.field)) {
+            latest.entry(change.field).or_insert(new.pass);
+            let traces = group.traces.iter().filter_map(|(_, trace)| trace.as_ref());
+            let wrote = traces.filter_map(|trace| trace.fields.get(&change.field));
+            if wrote.map(|(_, after)| after).any(|after| *after != change.after) {
+                turned.insert(change.field);
+            }
+        }
+    }
+    latest.retain(|field, _| turned.contains(field));
+    latest
 }
 
 /// Gathers what one pass did, pair by pair, newest pair first. Entries: of that pass, oldest first.
