@@ -146,7 +146,7 @@ fn kept_labels(world: &mut World) -> Result<(), String> {
         world.people.tasks().into_iter().map(|task| (Named::Task(task.gid), task.tags)).collect();
     let issues: BTreeSet<Named> = world.people.issues().iter().map(|issue| Named::Issue(issue.number)).collect();
     let people = &world.people;
-    let operated = world.ground.watch.operated();
+    let operated = world.ground.watch.operated(&["label", "Tag"]);
     let untaken = |pair: &[Named; 2]| !pair.iter().any(|half| operated.contains(half));
     for pair in pairs(world).into_iter().filter(|pair| issues.contains(&pair[1]) && untaken(pair)) {
         for (item, label) in people.labels.iter().filter(|(item, _)| pair.contains(item)) {
@@ -165,7 +165,7 @@ fn kept_assignees(world: &mut World) -> Result<(), String> {
     let rules = &world.ground.config.routes[0].rules;
     let people = &world.people;
     let unseeable = world.ground.watch.unseeable();
-    let operated = world.ground.watch.operated();
+    let operated = world.ground.watch.operated(&["assignee"]);
     let untaken = |pair: &[Named; 2]| !pair.iter().any(|half| operated.contains(half));
     for pair in pairs(world).into_iter().filter(|pair| there(people, pair) && untaken(pair)) {
         for (item, who) in people.assigned.iter().filter(|(item, _)| pair.contains(item)) {

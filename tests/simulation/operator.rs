@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use evenkeel::engine::{Engine, PassOptions, Resolve, UndoTarget};
-use evenkeel::model::{LinkId, Side};
+use evenkeel::model::{Field, LinkId, Side};
 use evenkeel::reconcile::Take;
 use evenkeel::store::{EntryFilter, Store, StoreError};
 
@@ -116,10 +116,13 @@ impl Operator {
         let life = Life::begin(&self.ground.turns, *lock(&self.skew));
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let (Command::Undo(pick) | Command::Resolve(pick) | Command::Part(pick)) = command;
-        if pick.is_multiple_of(ENDED) {
-            life.end_after(u64::from(pick / ENDED % 100));
+        // Other digits choose what is done.
+        if (pick / 10).is_multiple_of(ENDED) {
+            life.end_after(u64::from(pick / 10 / ENDED % 100));
         }
         *lock(&self.present) = Some(life.clone());
+        // However it ends: whoever waits for its end must not wait for ever.
+        let _over = Over(self);
         self.ground.live(|| {
             let works = self.ground.workshop("operator", PLACE, start, &life);
             let engine = works.engine(&self.ground.config.routes[0]).expect("an engine");
@@ -130,7 +133,6 @@ impl Operator {
                 Err(why) => log::debug!("{command:?}: {why}"),
             }
         });
-        *lock(&self.present) = None;
     }
 
     /// Does what an operator asks for; answers whether there was anything to do.
@@ -148,17 +150,32 @@ impl Operator {
                 let parted = plan.steps.iter().filter(|step| step.unlink);
                 let items = parted.flat_map(|step| step.items.iter().filter_map(|(_, item)| item.as_ref()));
                 self.ground.watch.lets_go(items.map(Named::from));
+                let operated = self.ground.watch.operated(&[""]);
+                let asked = self.ground.turns.now().as_millisecond();
+                let ended = plan.pass.and_then(|pass| store.pass(pass).transpose()).transpose()?;
                 let undone = engine.undo(&plan, &options)?;
+                let ended = ended.and_then(|pass| pass.ended_at).map_or(i64::MAX, |at| at.as_millisecond());
+                for step in &undone.done {
+                    let writes = step.writes.iter().filter_map(|(_, write)| write.as_ref());
+                    let titles = writes.flat_map(|write| &write.fields).any(|change| change.field == Field::Title);
+                    let halves: Vec<Named> =
+                        step.items.iter().filter_map(|(_, item)| item.as_ref()).map(Named::from).collect();
+                    // What another command put back before is nobody's edit any more.
+                    if titles && !halves.iter().any(|half| operated.contains(half)) {
+                        self.ground.watch.puts_back_a_title(&halves, ended, asked);
+                    }
+                }
                 log::debug!("undone: {undone:?}");
                 Ok(!undone.done.is_empty())
             }
             Command::Resolve(pick) => {
                 let waiting = store.waiting_links(None, 100)?;
                 let Some(link) = chosen(&waiting, pick) else { return Ok(false) };
-                let Some(field) = link.waiting.keys().next() else { return Ok(false) };
+                let fields: Vec<_> = link.waiting.keys().collect();
+                let Some(field) = chosen(&fields, pick / 7) else { return Ok(false) };
                 let takes = [Take::Side(Side::Tracker), Take::Side(Side::Forge), Take::Both];
                 let take = takes[pick as usize / 10 % takes.len()].clone();
-                let asked = Resolve { link: link.id, field: *field, take, seen: None, reason: String::new() };
+                let asked = Resolve { link: link.id, field: **field, take, seen: None, reason: String::new() };
                 let resolved = engine.resolve(&asked, &options)?;
                 log::debug!("resolved: {resolved:?}");
                 Ok(resolved.left.is_none() && resolved.moved.is_none())
@@ -173,13 +190,22 @@ impl Operator {
     }
 }
 
+/// Takes note that a command has ended.
+struct Over<'a>(&'a Operator);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.present) = None;
+    }
+}
+
 /// A pass that wrote something, or an item that was written.
 fn target(store: &Store, pick: u32) -> Result<Option<UndoTarget>, StoreError> {
     let wrote = ["create", "update", "link", "retire", "undo"];
     let filter = EntryFilter { limit: 10_000, ..EntryFilter::default() };
     let mut entries = store.history(&filter)?;
     entries.retain(|entry| wrote.contains(&entry.entry.kind.as_str()));
-    Ok(chosen(&entries, pick).map(|entry| match pick % 2 {
+    Ok(chosen(&entries, pick).map(|entry| match pick / 5 % 2 {
         0 => UndoTarget::Pass(entry.entry.pass),
         _ => UndoTarget::Item(entry.entry.item.clone()),
     }))

@@ -188,6 +188,7 @@ impl People {
         self.forget(&title);
         let title = self.word();
         self.note(item, vec![title.clone()]);
+        self.watch.retitled(item.clone(), self.turns.now().as_millisecond());
         match item {
             Named::Task(gid) => self.sandbox.asana().rename(gid, &title),
             Named::Issue(number) => self.sandbox.github().retitle(&self.name, *number, &title),

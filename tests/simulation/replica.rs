@@ -63,6 +63,7 @@ impl Ground {
         works.chance = Mutex::new(fastrand::Rng::with_seed(seed));
         works.send_through(Arc::new(Wire {
             place,
+            start,
             life: life.clone(),
             turns: self.turns.clone(),
             holder: works.holder.clone(),

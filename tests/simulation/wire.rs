@@ -34,8 +34,9 @@ impl From<&ItemKey> for Named {
 
 /// One process's way to the services.
 pub struct Wire {
-    /// Which of the processes of the world it is.
+    /// Where its process runs, and the how manieth it is there.
     pub place: usize,
+    pub start: u64,
     pub life: Arc<Life>,
     pub turns: Turns,
     /// Who it is to the database.
@@ -53,7 +54,7 @@ impl Transport for Wire {
         // What stood still on its way was admitted before.
         let held = (0..HELD).contains(&self.now().saturating_sub(self.life.thawed_at()));
         self.watch.arrives(request, self.now(), held);
-        self.watch.minds_the_wait(self.place, &self.life, request, self.now());
+        self.watch.minds_the_wait(self, request, self.now());
         if request.method.writes() && self.place == operator::PLACE {
             self.watch.operates(request);
         }
@@ -153,17 +154,21 @@ struct Seen {
     unseeable: BTreeSet<String>,
     /// How far behind reads are at present, in ms.
     lag: [i64; 2],
+    /// How far they ever were.
+    lag_most: i64,
     broken: Vec<String>,
     /// Whether any clock was set.
     jumped: bool,
     /// What people closed or took away at some time, or an operator had closed.
     closed: BTreeSet<Named>,
-    /// What an operator's commands wrote to.
-    operated: BTreeSet<Named>,
+    /// What an operator's commands wrote to, and by which requests.
+    operated: Vec<(Named, String)>,
+    /// When people wrote the titles of items.
+    titles: Vec<(i64, Named)>,
     /// What the operator's present command lets go of.
     let_go: BTreeSet<Named>,
-    /// From when until when a process was asked to send nothing to a side, in ms, and the life that was asked.
-    quiet: BTreeMap<(usize, usize), (usize, Range<i64>)>,
+    /// From when until when a process was asked to send nothing to a side, in ms, and the how manieth that process was.
+    quiet: BTreeMap<(usize, usize), (u64, Range<i64>)>,
     /// What was made for whom, as the titles tell.
     made: BTreeMap<String, BTreeSet<Named>>,
     /// Arrivals within the longest window, with their weight: asana, github's points, github's creations.
@@ -210,7 +215,10 @@ impl Watch {
 
     /// Reads are this far behind from now on.
     pub fn lags(&self, side: Side, lag: Duration) {
-        self.seen().lag[index(side)] = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
+        let mut seen = self.seen();
+        let lag = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
+        seen.lag[index(side)] = lag;
+        seen.lag_most = seen.lag_most.max(lag);
     }
 
     pub fn unseeable(&self) -> BTreeSet<String> {
@@ -245,16 +253,16 @@ impl Watch {
     }
 
     /// Whoever was told to wait waits: asked of each process for itself.
-    fn minds_the_wait(&self, process: usize, life: &Arc<Life>, request: &Request, now: i64) {
+    fn minds_the_wait(&self, wire: &Wire, request: &Request, now: i64) {
         let mut seen = self.seen();
-        let place = (process, index(side(request)));
+        let place = (wire.place, index(side(request)));
         if let Some((asked, quiet)) = seen.quiet.get(&place)
-            && *asked == Arc::as_ptr(life) as usize
+            && *asked == wire.start
             && quiet.contains(&now)
-            && !life.jumped()
+            && !wire.life.jumped()
         {
             let early = quiet.end - now;
-            seen.broken.push(format!("process {process} was told to wait and came {early} ms early: {request:?}"));
+            seen.broken.push(format!("{} was told to wait and came {early} ms early: {request:?}", wire.holder));
         }
     }
 
@@ -305,7 +313,8 @@ impl Watch {
             if closes(request) && !seen.let_go.contains(&item) {
                 seen.closed.insert(item.clone());
             }
-            seen.operated.insert(item);
+            let asked = format!("{} {}", request.url, String::from_utf8_lossy(&request.body));
+            seen.operated.push((item, asked));
         }
     }
 
@@ -314,9 +323,28 @@ impl Watch {
         self.seen().let_go = items.into_iter().collect();
     }
 
-    /// What an operator's commands wrote to.
-    pub fn operated(&self) -> BTreeSet<Named> {
-        self.seen().operated.clone()
+    /// What an operator's commands wrote to, by requests that name one of these.
+    pub fn operated(&self, naming: &[&str]) -> BTreeSet<Named> {
+        let seen = self.seen();
+        let named = seen.operated.iter().filter(|(_, asked)| naming.iter().any(|name| asked.contains(name)));
+        named.map(|(item, _)| item.clone()).collect()
+    }
+
+    /// A person wrote a title.
+    pub fn retitled(&self, item: Named, now: i64) {
+        self.seen().titles.push((now, item));
+    }
+
+    /// An undo of what ended at `ended` and was asked for at `asked` wrote the title of one of these: nobody may have
+    /// written one in between, as far as that could be read. By the clocks of processes: where one was set, nobody knows.
+    pub fn puts_back_a_title(&self, halves: &[Named], ended: i64, asked: i64) {
+        let mut seen = self.seen();
+        let since = ended..asked - seen.lag_most;
+        let written = seen.titles.iter().find(|(at, item)| since.contains(at) && halves.contains(item));
+        if let Some((at, item)) = written.filter(|_| !seen.jumped) {
+            let what = format!("an undo at {asked} wrote over the title that somebody wrote to {item:?} at {at}");
+            seen.broken.push(what);
+        }
     }
 
     /// A person closed an item, or took it away.
@@ -357,8 +385,7 @@ impl Watch {
                 let told = answer.header("retry-after").and_then(|told| told.parse::<i64>().ok());
                 if let Some(told) = told {
                     let quiet = now + 500..now + told * 1_000 - 1_000;
-                    let life = Arc::as_ptr(&wire.life) as usize;
-                    seen.quiet.insert((wire.place, index(side(request))), (life, quiet));
+                    seen.quiet.insert((wire.place, index(side(request))), (wire.start, quiet));
                 }
             }
             (Method::Put | Method::Patch, answer) => {
