@@ -145,7 +145,8 @@ fn split(keys: &[ItemKey]) -> (Vec<&str>, BTreeMap<String, Vec<i64>>) {
 }
 
 impl Store {
-    /// The name under which a route's links know a repository, by the id that survives a rename.
+    /// The name under which a route's links know a repository, or the pairs that it let go of, by the id that survives a
+    /// rename.
     ///
     /// # Errors
     /// When the database fails.
@@ -474,7 +475,7 @@ pub(super) struct Claim {
     issue: IssueRef,
 }
 
-/// The name under which a route's links know a repository.
+/// The name under which a route's links know a repository; where none is left, those that it let go of.
 fn repo_name(conn: &mut Conn<'_>, route: &RouteName, repo_id: i64) -> Result<Option<RepoName>, Fault> {
     let name: Option<String> = on!(conn, |c| links::table
         .select(links::repo)
@@ -483,7 +484,17 @@ fn repo_name(conn: &mut Conn<'_>, route: &RouteName, repo_id: i64) -> Result<Opt
         .at_most(1)
         .get_result(c)
         .optional())?;
-    name.map(|name| columns::parse(format_args!("repository {repo_id}"), &name)).transpose()
+    let name = match name {
+        None if repo_id != UNKNOWN_REPO => on!(conn, |c| tombstones::table
+            .select(tombstones::repo)
+            .filter(tombstones::repo_id.eq(repo_id))
+            .filter(tombstones::route.eq(route.as_str()))
+            .at_most(1)
+            .get_result(c)
+            .optional())?,
+        name => name,
+    };
+    name.map(|name: String| columns::parse(format_args!("repository {repo_id}"), &name)).transpose()
 }
 
 /// The link that holds an item and is not retired, of whatever route.

@@ -36,6 +36,7 @@ diesel::table! {
         number -> BigInt,
         reason -> Text,
         at -> BigInt,
+        repo_id -> BigInt,
     }
 }
 

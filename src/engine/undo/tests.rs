@@ -529,3 +529,21 @@ fn what_was_written_again_since_is_not_put_back_though_it_shows_the_same() {
     settled(&world);
     assert_eq!(world.forge.get(&issue).content.status, Status::Open);
 }
+
+#[test]
+fn what_was_let_go_of_stays_so_when_no_pair_is_left_and_the_repository_is_renamed() {
+    let world = world(rules());
+    let task = world.tracker.put(1, titled("Fix login"));
+    let pass = sweep(&world);
+    let issue = world.partner(&task);
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert_eq!((undone.done.len(), undone.left.len()), (1, 0), "{}", whys(&undone));
+    assert_eq!(world.forge.get(&issue).content.status, Status::Dropped);
+
+    world.forge.rename("acme/renamed");
+    sweep(&world);
+    sweep(&world);
+    assert_eq!(status_of(&world, &task), None, "the pair is not made again");
+    assert_eq!(world.tracker.get(&task).content.status, Status::Open);
+    settled(&world);
+}

@@ -10,7 +10,7 @@ use crate::store::among::among;
 use crate::store::backend::{Conn, on};
 use crate::store::error::Fault;
 use crate::store::schema::{intents, links, tombstones};
-use crate::store::verbatim::{AtMostDsl, KeptDsl};
+use crate::store::verbatim::KeptDsl;
 use crate::store::{LinkChange, NewLink, StoreError, UNKNOWN_REPO, columns, dues};
 
 #[derive(Insertable)]
@@ -210,13 +210,7 @@ pub(in crate::store) fn rename(
     now: Timestamp,
 ) -> Result<(), Fault> {
     // All of them have one name: they follow every rename together.
-    let before: Option<String> = on!(conn, |c| links::table
-        .select(links::repo_key)
-        .filter(links::repo_id.eq(repo_id))
-        .filter(links::route.eq(route.as_str()))
-        .at_most(1)
-        .get_result(c)
-        .optional())?;
+    let before = super::repo_name(conn, route, repo_id)?.map(|before| before.folded());
     let Some(before) = before.filter(|before| *before != name.folded()) else { return Ok(()) };
     let by_name = links::repo_id.eq(UNKNOWN_REPO).and(links::repo_key.eq(&before));
     let own = links::table.filter(links::route.eq(route.as_str())).filter(links::repo_id.eq(repo_id).or(by_name));
@@ -231,7 +225,11 @@ pub(in crate::store) fn rename(
     let stones =
         tombstones::table.filter(tombstones::route.eq(route.as_str())).filter(tombstones::repo_key.eq(&before));
     on!(conn, |c| diesel::update(stones)
-        .set((tombstones::repo.eq(name.as_str()), tombstones::repo_key.eq(name.folded())))
+        .set((
+            tombstones::repo.eq(name.as_str()),
+            tombstones::repo_key.eq(name.folded()),
+            tombstones::repo_id.eq(repo_id)
+        ))
         .execute(c))?;
     let sources: Vec<(i64, String, String)> = on!(conn, |c| intents::table
         .select((intents::id, intents::kind, intents::source_key))
@@ -267,6 +265,7 @@ struct TombstoneInsert<'a> {
     number: i64,
     reason: String,
     at: i64,
+    repo_id: i64,
 }
 
 /// Unmakes a pair of this route and leaves a tombstone; one that is not there is an error.
@@ -277,13 +276,13 @@ pub(in crate::store) fn remove(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let found: Option<(String, String, String, i64)> = on!(conn, |c| links::table
-        .select((links::task, links::repo, links::repo_key, links::number))
+    let found: Option<(String, String, String, i64, i64)> = on!(conn, |c| links::table
+        .select((links::task, links::repo, links::repo_key, links::number, links::repo_id))
         .filter(links::id.eq(id.0))
         .filter(links::route.eq(route.as_str()))
         .get_result(c)
         .optional())?;
-    let (task, repo, repo_key, number) = found.ok_or_else(|| missing(route, id))?;
+    let (task, repo, repo_key, number, repo_id) = found.ok_or_else(|| missing(route, id))?;
     on!(conn, |c| diesel::delete(links::table.filter(links::id.eq(id.0))).execute(c))?;
     let row = TombstoneInsert {
         route: route.as_str(),
@@ -293,12 +292,13 @@ pub(in crate::store) fn remove(
         number,
         reason: columns::clean(reason),
         at: columns::millis(now),
+        repo_id,
     };
     on!(conn, |c| diesel::insert_into(tombstones::table)
         .values(&row)
         .on_conflict((tombstones::route, tombstones::task, tombstones::repo_key, tombstones::number))
         .do_update()
-        .set((tombstones::reason.eq(&row.reason), tombstones::at.eq(row.at)))
+        .set((tombstones::reason.eq(&row.reason), tombstones::at.eq(row.at), tombstones::repo_id.eq(repo_id)))
         .execute(c))?;
     Ok(())
 }
