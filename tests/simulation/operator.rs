@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use evenkeel::engine::{Engine, PassOptions, Resolve, UndoTarget};
-use evenkeel::model::{Field, LinkId, Side};
+use evenkeel::model::{Field, FieldPolicy, LinkId, Side};
 use evenkeel::reconcile::Take;
 use evenkeel::store::{EntryFilter, Store, StoreError};
 
@@ -155,14 +155,15 @@ impl Operator {
                 let ended = plan.pass.and_then(|pass| store.pass(pass).transpose()).transpose()?;
                 let undone = engine.undo(&plan, &options)?;
                 let ended = ended.and_then(|pass| pass.ended_at).map_or(i64::MAX, |at| at.as_millisecond());
+                let free = self.ground.config.routes[0].rules.policy.title == FieldPolicy::Both;
                 for step in &undone.done {
-                    let writes = step.writes.iter().filter_map(|(_, write)| write.as_ref());
-                    let titles = writes.flat_map(|write| &write.fields).any(|change| change.field == Field::Title);
-                    let halves: Vec<Named> =
-                        step.items.iter().filter_map(|(_, item)| item.as_ref()).map(Named::from).collect();
-                    // What another command put back before is nobody's edit any more.
-                    if titles && !halves.iter().any(|half| operated.contains(half)) {
-                        self.ground.watch.puts_back_a_title(&halves, ended, asked);
+                    let mut writes = step.writes.iter().filter_map(|(_, write)| write.as_ref());
+                    let titled = writes.find(|write| write.fields.iter().any(|change| change.field == Field::Title));
+                    // What another command put back before is nobody's edit any more, nor what one side owns.
+                    if let Some(item) = titled.map(|write| Named::from(&write.item)).filter(|_| free)
+                        && !operated.contains(&item)
+                    {
+                        self.ground.watch.puts_back_a_title(&item, ended, asked);
                     }
                 }
                 log::debug!("undone: {undone:?}");

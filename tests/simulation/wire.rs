@@ -335,12 +335,12 @@ impl Watch {
         self.seen().titles.push((now, item));
     }
 
-    /// An undo of what ended at `ended` and was asked for at `asked` wrote the title of one of these: nobody may have
-    /// written one in between, as far as that could be read. By the clocks of processes: where one was set, nobody knows.
-    pub fn puts_back_a_title(&self, halves: &[Named], ended: i64, asked: i64) {
+    /// An undo of what ended at `ended` and was asked for at `asked` wrote the title of an item: nobody may have written one
+    /// in between, as far as that could be read. By the clocks of processes: where one was set, nobody knows.
+    pub fn puts_back_a_title(&self, put_back: &Named, ended: i64, asked: i64) {
         let mut seen = self.seen();
         let since = ended..asked - seen.lag_most;
-        let written = seen.titles.iter().find(|(at, item)| since.contains(at) && halves.contains(item));
+        let written = seen.titles.iter().find(|(at, item)| since.contains(at) && item == put_back);
         if let Some((at, item)) = written.filter(|_| !seen.jumped) {
             let what = format!("an undo at {asked} wrote over the title that somebody wrote to {item:?} at {at}");
             seen.broken.push(what);

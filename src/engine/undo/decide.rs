@@ -319,8 +319,11 @@ fn drop_overtaken(
         let Candidate { side, field, .. } = candidate;
         let other = side.opposite();
         let Some(Sight::Shown(partner)) = &sight[other] else { return true };
+        let shows = |recorded: &Value| still(other, *field, recorded, &partner.content, rules);
         if matches!(field, Field::Labels | Field::Assignees)
-            || still(other, *field, &value(*field, base), &partner.content, rules)
+            || rules.policy.of(*field) == FieldPolicy::Off
+            || shows(&value(*field, base))
+            || shows(&candidate.before)
         {
             return true;
         }

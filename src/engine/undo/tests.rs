@@ -7,7 +7,7 @@ use crate::clock::{Clock as _, lock};
 use crate::engine::tests::{BeforeRead, Trouble, World};
 use crate::engine::{Ended, PassOptions, UndoReport, UndoTarget, Wake};
 use crate::model::{
-    BySide, Content, Creation, Field, FieldPolicy, ItemKey, LinkStatus, OnConflict, PassId, Place, Rules, Status,
+    BySide, Content, Creation, Field, FieldPolicy, Item, ItemKey, LinkStatus, OnConflict, PassId, Place, Rules, Status,
 };
 use crate::store::EntryFilter;
 
@@ -56,6 +56,13 @@ fn pair(world: &World, content: Content) -> (ItemKey, ItemKey) {
 
 fn status_of(world: &World, key: &ItemKey) -> Option<LinkStatus> {
     world.engine.store.link_of(key).expect("the store").map(|link| link.status)
+}
+
+fn back_from_the_bin(world: &World, task: &ItemKey, deleted: Item) {
+    let mut shelf = lock(&world.tracker.shelf);
+    shelf.gone.remove(task);
+    shelf.items.insert(task.clone(), deleted);
+    shelf.moved.push(task.clone());
 }
 
 fn labels(names: &[&str]) -> BTreeSet<String> {
@@ -223,12 +230,7 @@ fn what_was_closed_for_a_deleted_partner_is_reopened_and_stays_open() {
     assert_eq!(world.forge.get(&issue).content.status, Status::Open, "it is not closed again");
     assert_eq!(status_of(&world, &issue), Some(LinkStatus::Retired));
     // The task comes back from the bin: the pair is kept in step again.
-    {
-        let mut shelf = lock(&world.tracker.shelf);
-        shelf.gone.remove(&task);
-        shelf.items.insert(task.clone(), deleted);
-        shelf.moved.push(task.clone());
-    }
+    back_from_the_bin(&world, &task, deleted);
     settled(&world);
     assert_eq!(status_of(&world, &issue), Some(LinkStatus::Active));
     assert_eq!(world.forge.get(&issue).content.status, Status::Open);
@@ -546,4 +548,42 @@ fn what_was_let_go_of_stays_so_when_no_pair_is_left_and_the_repository_is_rename
     assert_eq!(status_of(&world, &task), None, "the pair is not made again");
     assert_eq!(world.tracker.get(&task).content.status, Status::Open);
     settled(&world);
+}
+
+#[test]
+fn undoing_an_item_goes_back_step_by_step_with_passes_in_between() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("one"));
+    for title in ["two", "three", "four"] {
+        world.tracker.edit(&task, |item| item.content.title = title.to_owned());
+        sweep(&world);
+    }
+    for title in ["three", "two", "one"] {
+        let undone = undo(&world, &UndoTarget::Item(issue.clone()));
+        assert_eq!(world.forge.get(&issue).content.title, title, "{}", whys(&undone));
+        sweep(&world);
+        assert_eq!(world.tracker.get(&task).content.title, title);
+    }
+    settled(&world);
+}
+
+#[test]
+fn what_was_closed_for_a_deleted_partner_is_reopened_before_a_pass_has_seen_the_partner_again() {
+    let mut rules = rules();
+    rules.policy.status = FieldPolicy::Forge;
+    let world = world(rules);
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.tracker.put(2, titled("Another"));
+    sweep(&world);
+    let deleted = world.tracker.get(&task);
+    world.tracker.delete(&task);
+    let pass = sweep(&world);
+    assert_ne!(world.forge.get(&issue).content.status, Status::Open);
+    back_from_the_bin(&world, &task, deleted);
+
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert_eq!(undone.left.len(), 0, "{}", whys(&undone));
+    assert_eq!(world.forge.get(&issue).content.status, Status::Open);
+    settled(&world);
+    assert_eq!(world.tracker.get(&task).content.status, Status::Open);
 }

@@ -83,30 +83,51 @@ pub(in crate::engine) fn effective(entries: Vec<Entry>) -> Vec<Entry> {
 /// latest pass that wrote them. Not of texts and people, whose values differ from side to side.
 /// Entries: of the group's items, effective, oldest first.
 pub(super) fn turned_since(entries: &[Entry], pass: PassId, group: &Group) -> BTreeMap<Field, PassId> {
+    let after = entries.iter().rposition(|entry| entry.entry.pass == pass).map_or(entries.len(), |last| last + 1);
+    let ours = |entry: &&Entry| {
+        WRITES.contains(&entry.entry.kind.as_str()) && (group.link.is_none() || entry.entry.link == group.link)
+    };
+    let since: Vec<&Entry> = entries[after..].iter().filter(ours).collect();
+    // What was undone does not count, unless that was undone too: the latest is known first.
+    let mut undone = Vec::new();
+    for entry in since.iter().rev().filter(|entry| entry.entry.pass != pass) {
+        if let Some(target) = undone_pass(entry).filter(|_| !undone.contains(&entry.entry.pass)) {
+            undone.push(target);
+        }
+    }
     let mut latest = BTreeMap::new();
     let mut turned = BTreeSet::new();
-    let mut undone = Vec::new();
-    let after = entries.iter().rposition(|entry| entry.entry.pass == pass).map_or(entries.len(), |last| last + 1);
-    for entry in entries[after..].iter().rev() {
+    let mut put_back: BTreeMap<Field, &Value> = BTreeMap::new();
+    for entry in since {
         let new = &entry.entry;
-        if undone.contains(&new.pass) || !WRITES.contains(&new.kind.as_str()) {
+        if undone.contains(&new.pass) {
             continue;
         }
-        if let Some(target) = undone_pass(entry).filter(|target| *target >= pass) {
-            undone.push(target);
-            continue;
-        }
+        let undoes = undone_pass(entry).is_some_and(|target| target >= pass);
         for change in new.changes.iter().filter(|change| TURNS.contains(&change.field)) {
-            latest.entry(change.field).or_insert(new.pass);
+            if undoes {
+                put_back.insert(change.field, &change.after);
+                continue;
+            }
+            // The next pass carries what was put back to the other half.
+            if put_back.get(&change.field).is_some_and(|value| same(change.field, value, &change.after)) {
+                continue;
+            }
+            latest.insert(change.field, new.pass);
             let traces = group.traces.iter().filter_map(|(_, trace)| trace.as_ref());
             let wrote = traces.filter_map(|trace| trace.fields.get(&change.field));
-            if wrote.map(|(_, after)| after).any(|after| *after != change.after) {
+            if wrote.map(|(_, after)| after).any(|after| !same(change.field, after, &change.after)) {
                 turned.insert(change.field);
             }
         }
     }
     latest.retain(|field, _| turned.contains(field));
     latest
+}
+
+/// Whether two values of the history are the same to both sides: one of them knows one kind of closed only.
+fn same(field: Field, one: &Value, other: &Value) -> bool {
+    one == other || field == Field::Status && [one, other].iter().all(|status| **status != "open")
 }
 
 /// Gathers what one pass did, pair by pair, newest pair first. Entries: of that pass, oldest first.
