@@ -90,7 +90,7 @@ pub(super) fn turned_since(entries: &[Entry], pass: PassId, group: &Group) -> BT
     let since: Vec<&Entry> = entries[after..].iter().filter(ours).collect();
     // What was undone does not count, unless that was undone too: the latest is known first.
     let mut undone = Vec::new();
-    for entry in since.iter().rev().filter(|entry| entry.entry.pass != pass) {
+    for entry in since.iter().rev() {
         if let Some(target) = undone_pass(entry).filter(|_| !undone.contains(&entry.entry.pass)) {
             undone.push(target);
         }
