@@ -49,7 +49,6 @@ pub(super) fn run(context: &Context, args: &UndoArgs) -> Result<Exit, Failure> {
             "done": undone.done, "left": undone.left, "requests": undone.report.requests }))?;
         return Ok(undone.report.ended.into());
     }
-    let counts = undone.report.counts;
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -61,15 +60,16 @@ pub(super) fn run(context: &Context, args: &UndoArgs) -> Result<Exit, Failure> {
     // What the plan did not show already.
     let known: Vec<&Left> = plan.left().collect();
     let news: Vec<&Left> = undone.left.iter().filter(|left| !known.contains(left)).collect();
-    if !news.is_empty() {
+    let anew = !news.is_empty();
+    if anew {
         let _ = writeln!(text, "{}", paint(YELLOW, "not put back after all:"));
         for left in news {
             left_lines(&mut text, left, context.out.width);
         }
     }
     // By the item it would go one pass further back: what got no answer may have been written.
-    if let Some(pass) = plan.pass.filter(|_| counts.again > 0) {
-        let _ = writeln!(text, "what failed can be tried again: evenkeel undo {pass}");
+    if let Some(pass) = plan.pass.filter(|_| anew) {
+        let _ = writeln!(text, "that can be tried again: evenkeel undo {pass}");
     }
     for message in &undone.report.messages {
         output::paragraph(&mut text, YELLOW, 0, context.out.width, message);
@@ -153,6 +153,12 @@ fn render_step(text: &mut String, step: &Undo, width: usize) {
             output::paragraph(text, DIM, 2, width, &said);
         }
     }
+    for number in &step.parked {
+        let said = format!(
+            "the pair has a parked item: what is put back goes over to the other half after `evenkeel parked retry {number}`"
+        );
+        output::paragraph(text, YELLOW, 2, width, &said);
+    }
     for field in &step.waits {
         let said = format!("the {field} then waits for a person: both sides say something else");
         output::paragraph(text, YELLOW, 2, width, &said);
@@ -196,6 +202,7 @@ mod tests {
             (step.unlink, step.wake) = (true, true);
             step.then = writes;
             step.waits = vec![Field::Body];
+            step.parked = vec![7];
             step.left = vec![left(false), left(true)];
             let plan = UndoPlan { pass: Some(PassId(42)), steps: vec![step], message: None };
             let text = render(&plan, width);

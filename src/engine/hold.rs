@@ -3,8 +3,9 @@
 //! The database refuses a record under a lease that is lost, but no service refuses a write: whoever was held up
 //! between its last look at the lease and its write (by a wait for its turn, a stopped process, a suspended machine)
 //! would write beside the next holder. So the last thing before a write leaves is a look at the clock, and a renewal if
-//! a third of the lease has passed. What remains is a process held up after that look, and a write under way for longer
-//! than two thirds of a lease; there the re-read, the intent and its grace are what protects.
+//! a third of the lease has passed. What remains is a process held up after that look, a write under way for longer
+//! than two thirds of a lease, and a clock set back by more than ten leases while a write is under way, after which the
+//! lease looks like a wrong clock's; there the re-read, the intent and its grace are what protects.
 
 use std::sync::{Arc, Mutex};
 

@@ -11,6 +11,7 @@ mod decide;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod values;
 
 use std::collections::BTreeMap;
 
@@ -147,7 +148,7 @@ impl Engine {
         let turned = match group.items.iter().find_map(|(_, item)| item.clone()) {
             Some(item) => {
                 let filter = EntryFilter { item: Some(item), ..EntryFilter::default() };
-                turned_since(&effective(self.entries(filter)?), pass, group)
+                turned_since(&effective(self.entries(filter)?), pass, group, &self.rules)
             }
             None => BTreeMap::new(),
         };
@@ -166,7 +167,19 @@ impl Engine {
             Some(Sight::Shown(item)) => Some((item.content.clone(), item.footer.clone())),
             _ => None,
         });
-        Ok(Undo { seen, ..decide(&before) })
+        let unread = sight.iter().find_map(|(side, seen)| match (seen, &group.items[side]) {
+            (Some(Sight::Unseen(why)), Some(item)) => Some((item.clone(), why.clone())),
+            _ => None,
+        });
+        let mut undo = Undo { seen, unread, ..decide(&before) };
+        if let Some(link) = link.filter(|_| !undo.unlink && !undo.is_empty()) {
+            let dues = self.store.dues_of(&self.route, &Side::BOTH.map(|side| link.key(side)))?;
+            undo.parked = dues.iter().filter(|due| due.parked_at.is_some()).map(|due| due.id).collect();
+            if !undo.parked.is_empty() {
+                (undo.then, undo.waits) = (BySide::default(), Vec::new());
+            }
+        }
+        Ok(undo)
     }
 
     /// The link of the group's items, if they still are a pair (or are one again).

@@ -73,6 +73,11 @@ impl Life {
         }
     }
 
+    /// When its clock was last set while it ran, ms since the epoch.
+    pub fn set_at(&self) -> i64 {
+        self.set_at.load(Ordering::Relaxed)
+    }
+
     /// Whether its clock ever jumped: waits are then as long as that made them.
     pub fn jumped(&self) -> bool {
         self.jumped.load(Ordering::Relaxed)

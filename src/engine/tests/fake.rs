@@ -1,6 +1,7 @@
 //! One side in memory, with what may go wrong at it.
 
 use super::*;
+use crate::model::Field;
 
 /// What goes wrong at the next call of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(in crate::engine) enum Trouble {
     Denied,
     /// Its turn comes late, each time until it is said otherwise.
     Late,
+    /// Its turn comes late this time.
+    LateOnce,
 }
 
 /// An edit that comes right before a direct read of the item.
@@ -54,6 +57,12 @@ pub(in crate::engine) struct Shelf {
     pub(in crate::engine) looked_through: u32,
     /// Direct reads of these get no answer.
     pub(in crate::engine) unanswered: BTreeSet<ItemKey>,
+    /// Direct reads of these take so long.
+    pub(in crate::engine) slow: BTreeMap<ItemKey, Duration>,
+    /// Writes of these fields are accepted, and not made.
+    pub(in crate::engine) dropped: BTreeSet<Field>,
+    /// Direct reads of these say where they were moved to.
+    pub(in crate::engine) transferred: BTreeMap<ItemKey, ItemKey>,
     /// What items were called before their repository was renamed; direct reads follow.
     pub(in crate::engine) former: BTreeMap<ItemKey, ItemKey>,
 }
@@ -157,6 +166,7 @@ impl Fake {
                 lock(&self.shelf).on_write = trouble;
                 Err(ProviderError::Stale { doing })
             }
+            Some(Trouble::LateOnce) => Err(ProviderError::Stale { doing }),
             Some(Trouble::Refused) => Err(ProviderError::Refused { doing, status: 422, why: "no".into() }),
             Some(Trouble::Denied) => Err(ProviderError::Denied { doing, why: "the token was revoked".into() }),
         }
@@ -215,6 +225,12 @@ impl Observe for Fake {
             None => {}
         }
         let mut shelf = lock(&self.shelf);
+        if let Some(span) = shelf.slow.get(key) {
+            self.clock.advance(*span);
+        }
+        if let Some(to) = shelf.transferred.get(key) {
+            return Ok(Found::Moved(to.clone()));
+        }
         if let Some(left) = shelf.unknown.get_mut(key).filter(|left| **left > 0) {
             *left -= 1;
             return Ok(Found::Gone);
@@ -288,11 +304,14 @@ impl Write for Fake {
         }
         lock(&self.shelf).writes += 1;
         let meanwhile = lock(&self.shelf).meanwhile.take();
+        let dropped = lock(&self.shelf).dropped.clone();
         self.edit(&current.key, |item| {
             if let Some(edit) = meanwhile {
                 edit(item);
             }
             let Change { title, text, status, assignees, labels } = change.clone();
+            let title = title.filter(|_| !dropped.contains(&Field::Title));
+            let status = status.filter(|_| !dropped.contains(&Field::Status));
             if let Some(title) = title {
                 item.content.title = title;
             }

@@ -18,11 +18,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::trace::{Group, Trace};
+use super::values::{set, still};
 use crate::model::{
-    Assignees, BySide, Change, Content, Field, FieldChange, FieldPolicy, Item, ItemKey, Link, LinkId, LinkStatus,
-    PassId, Place, Rules, Side, Status, Timestamp,
+    BySide, Change, Content, Field, FieldChange, FieldPolicy, Item, ItemKey, Link, LinkId, LinkStatus, PassId, Place,
+    Rules, Side, Status, Timestamp,
 };
-use crate::reconcile::{Action, COMPARED, PairPlan, PairSeen, Sight, Write, plan_pair, shows, value};
+use crate::reconcile::{Action, COMPARED, PairPlan, PairSeen, Sight, Write, plan_pair, value};
 
 /// What is said of an item that somebody moved elsewhere.
 const LEFT_THE_PROJECT: &str = "it left the project; nothing is written to it any more";
@@ -59,6 +60,8 @@ pub struct Undo {
     pub then: BySide<Option<Write>>,
     /// Fields that will wait for a person.
     pub waits: Vec<Field>,
+    /// Numbers of parked items of the pair: no pass looks at it until they are tried again.
+    pub parked: Vec<i64>,
     /// What is not put back.
     pub left: Vec<Left>,
     /// What it was made from, to make it again just before writing.
@@ -67,6 +70,9 @@ pub struct Undo {
     /// What each item showed: its content and its footer.
     #[serde(skip)]
     pub(super) seen: BySide<Option<(Content, Option<String>)>>,
+    /// An item that could not be read, and why.
+    #[serde(skip)]
+    pub(super) unread: Option<(ItemKey, String)>,
 }
 
 impl Undo {
@@ -83,6 +89,11 @@ impl Undo {
             && self.wake == other.wake
             && self.then == other.then
             && self.waits == other.waits
+    }
+
+    /// An item by which a person knows it.
+    pub(super) fn item(&self) -> Option<ItemKey> {
+        self.items.iter().find_map(|(_, item)| item.clone())
     }
 
     fn leave(&mut self, item: &ItemKey, field: Option<Field>, why: String) {
@@ -122,7 +133,7 @@ struct Candidate {
 
 /// Decides about one pair, or about one item without a link.
 pub(super) fn decide(before: &Before<'_>) -> Undo {
-    let Before { group, link, elsewhere, sight, rules, now, .. } = before;
+    let Before { group, link, elsewhere, sight, rules, now, pass, .. } = before;
     let mut undo = Undo {
         link: link.map(|link| link.id),
         items: group.items.clone(),
@@ -132,9 +143,11 @@ pub(super) fn decide(before: &Before<'_>) -> Undo {
         wake: false,
         then: BySide::default(),
         waits: Vec::new(),
+        parked: Vec::new(),
         left: Vec::new(),
         group: Some((*group).clone()),
         seen: BySide::default(),
+        unread: None,
     };
     // What is written to it would be carried over to a partner that the pass had nothing to do with.
     let kept: Vec<(Side, &ItemKey)> = elsewhere
@@ -171,6 +184,10 @@ pub(super) fn decide(before: &Before<'_>) -> Undo {
         {
             undo.already(&item, None, "the pair was let go of already");
         }
+    }
+    if let (true, None, BySide { tracker: Some(task), forge: Some(issue) }) = (group.parted, link, &group.items) {
+        let why = format!("{pass} let go of the pair; `evenkeel links add {task} {issue}` makes it again");
+        undo.leave(task, None, why);
     }
     if let (Some(side), Some(link)) = (group.retired, link) {
         let both = sight.iter().all(|(_, seen)| matches!(seen, Some(Sight::Shown(item)) if item.place == Place::Here));
@@ -247,9 +264,13 @@ fn unmake(before: &Before<'_>, side: Side, candidates: &mut Vec<Candidate>, undo
             }
             true
         }
-        Some(Sight::Absent | Sight::Moved(_)) => {
+        Some(Sight::Absent) => {
             undo.already(&trace.item, None, "it is gone already");
             true
+        }
+        Some(Sight::Moved(to)) => {
+            undo.leave(&trace.item, None, format!("it was moved to {to} since; close it there by hand"));
+            false
         }
         Some(Sight::Unseen(why)) => {
             undo.leave(&trace.item, None, format!("it could not be read: {why}"));
@@ -466,38 +487,6 @@ fn write(side: Side, candidates: &[Candidate], sight: &BySide<Option<Sight>>) ->
     }
     fields.sort_by_key(|change| change.field);
     (!change.is_empty()).then(|| Write { item: item.key.clone(), change, fields })
-}
-
-/// Whether the item shows a value of the history, nobody having changed it since.
-fn still(side: Side, field: Field, recorded: &Value, shown: &Content, rules: &Rules) -> bool {
-    let mut content = shown.clone();
-    if set(field, recorded, &mut content).is_none() {
-        return false;
-    }
-    if field == Field::Assignees {
-        // Somebody unmapped counts here: whoever changed the people has changed them.
-        let all =
-            |people: &Assignees| -> BTreeSet<String> { people.known.iter().chain(&people.unknown).cloned().collect() };
-        return all(&content.assignees) == all(&shown.assignees);
-    }
-    value(field, &content) == value(field, shown) || shows(side, field, &content, shown, &rules.people)
-}
-
-/// Reads a value of the history back into a field; `None` when it is no such value.
-fn set(field: Field, recorded: &Value, into: &mut Content) -> Option<()> {
-    let empty = Content::default();
-    // A creation records no value where there was none.
-    let recorded = if recorded.is_null() && field != Field::Due { value(field, &empty) } else { recorded.clone() };
-    match field {
-        Field::Title => into.title = serde_json::from_value(recorded).ok()?,
-        Field::Body => into.body = serde_json::from_value(recorded).ok()?,
-        Field::Status => into.status = serde_json::from_value(recorded).ok()?,
-        Field::Assignees => into.assignees = serde_json::from_value(recorded).ok()?,
-        Field::Labels => into.labels = serde_json::from_value(recorded).ok()?,
-        Field::Due => into.due = serde_json::from_value(recorded).ok()?,
-        Field::Footer => return None,
-    }
-    Some(())
 }
 
 /// A value in a few words, for a message.

@@ -1,5 +1,8 @@
 //! Undo, through whole passes against two sides in memory and a real store.
 
+mod between;
+mod telling;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -7,13 +10,26 @@ use crate::clock::{Clock as _, lock};
 use crate::engine::tests::{BeforeRead, Trouble, World};
 use crate::engine::{Ended, PassOptions, UndoReport, UndoTarget, Wake};
 use crate::model::{
-    BySide, Content, Creation, Field, FieldPolicy, Item, ItemKey, LinkStatus, OnConflict, PassId, Place, Rules, Status,
+    BySide, Content, Creation, Field, FieldPolicy, Item, ItemKey, LinkStatus, OnConflict, PassId, People, Person,
+    Place, Rules, Status,
 };
 use crate::store::EntryFilter;
 
 fn rules() -> Rules {
     let mut rules = Rules { comment_on_link: false, creation: Creation::TrackerToForge, ..Rules::default() };
     rules.policy.labels = FieldPolicy::Both;
+    rules
+}
+
+/// With Ann and Bob, whoever is given an item on both sides.
+fn staffed() -> Rules {
+    let person = |name: &str, task: &str| Person {
+        name: name.to_owned(),
+        account: BySide { tracker: Some(task.to_owned()), forge: Some(format!("{name}-gh")) },
+        mention: false,
+    };
+    let mut rules = Rules { people: People::new(vec![person("ann", "11"), person("bob", "12")]), ..rules() };
+    rules.policy.assignees = FieldPolicy::Both;
     rules
 }
 
@@ -91,27 +107,6 @@ fn what_a_pass_overwrote_comes_back_and_goes_to_the_other_side_too() {
     assert_eq!(world.tracker.get(&task).content.title, "Fix login");
     assert_eq!(world.forge.get(&issue).content.title, "Fix login");
     settled(&world);
-}
-
-#[test]
-fn what_somebody_changed_since_is_left_alone() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    world.tracker.edit(&task, |item| {
-        item.content.title = "Fix everything".to_owned();
-        item.content.status = Status::Done;
-    });
-    let pass = sweep(&world);
-    world.forge.edit(&issue, |item| item.content.title = "Fix the login page".to_owned());
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert!(whys(&undone).contains("Fix the login page"), "{}", whys(&undone));
-    // Field by field: the status nobody touched comes back.
-    assert_eq!(world.forge.get(&issue).content.title, "Fix the login page");
-    assert_eq!(world.forge.get(&issue).content.status, Status::Open);
-    assert_eq!(undone.report.ended, Ended::Drift);
-    settled(&world);
-    assert_eq!(world.tracker.get(&task).content.title, "Fix the login page");
-    assert_eq!(world.tracker.get(&task).content.status, Status::Open);
 }
 
 #[test]
@@ -303,45 +298,6 @@ fn undoing_an_item_twice_goes_two_steps_back_and_undoing_the_undo_goes_forth() {
 }
 
 #[test]
-fn a_write_that_failed_has_nothing_to_undo_and_an_undo_that_failed_can_be_done_again() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
-    world.forge.trouble(Some(Trouble::Refused));
-    let failed = sweep(&world);
-    let plan = world.engine.plan_undo(&UndoTarget::Pass(failed)).expect("a plan");
-    assert!(plan.message.is_some_and(|message| message.contains("wrote nothing")));
-
-    let parked = world.engine.store.parked(None).expect("the store");
-    world.engine.store.unpark(parked[0].id, world.clock.now()).expect("the store");
-    let pass = sweep(&world);
-    assert_eq!(world.forge.get(&issue).content.title, "Fix everything");
-    world.forge.trouble(Some(Trouble::Refused));
-    let undone = undo(&world, &UndoTarget::Item(issue.clone()));
-    assert!(undone.done.is_empty() && whys(&undone).contains("422"), "{}", whys(&undone));
-    // The failed undo does not count as one.
-    let again = world.engine.plan_undo(&UndoTarget::Item(issue.clone())).expect("a plan");
-    assert_eq!(again.pass, Some(pass));
-    undo(&world, &UndoTarget::Item(issue.clone()));
-    assert_eq!(world.forge.get(&issue).content.title, "Fix login");
-    settled(&world);
-}
-
-#[test]
-fn an_undo_writes_nothing_that_it_did_not_show() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
-    let pass = sweep(&world);
-    let plan = world.engine.plan_undo(&UndoTarget::Pass(pass)).expect("a plan");
-    world.forge.edit(&issue, |item| item.content.title = "Mine".to_owned());
-    let undone = world.engine.undo(&plan, &PassOptions::default()).expect("an undo");
-    assert!(undone.done.is_empty() && whys(&undone).contains("changed after"), "{}", whys(&undone));
-    assert_eq!(world.forge.get(&issue).content.title, "Mine");
-    settled(&world);
-}
-
-#[test]
 fn what_is_put_back_stands_in_the_history_with_who_did_it() {
     let world = world(rules());
     let (task, issue) = pair(&world, titled("Fix login"));
@@ -370,166 +326,6 @@ fn a_pass_that_is_not_there_or_wrote_nothing_is_said_so() {
         let plan = world.engine.plan_undo(&UndoTarget::Pass(pass)).expect("a plan");
         assert!(plan.message.as_deref().is_some_and(|message| message.contains(said)), "{:?}", plan.message);
     }
-}
-
-#[test]
-fn an_undo_that_lets_go_of_a_pair_and_gets_no_answer_is_not_carried_over_to_the_other_half() {
-    let world = world(rules());
-    let task = world.tracker.put(1, titled("Fix login"));
-    let pass = sweep(&world);
-    let issue = world.partner(&task);
-    world.forge.trouble(Some(Trouble::LostAnswer));
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert!(whys(&undone).contains("no usable answer"), "{}", whys(&undone));
-    assert_eq!(world.forge.get(&issue).content.status, Status::Dropped);
-    settled(&world);
-    assert_eq!(world.tracker.get(&task).content.status, Status::Open, "the task stays as it was");
-    assert_eq!((status_of(&world, &task), world.forge.all().len()), (None, 1));
-    // What did not get through at all is done the second time.
-    let other = world.tracker.put(2, titled("Another"));
-    let pass = sweep(&world);
-    let made = world.partner(&other);
-    world.forge.trouble(Some(Trouble::Unreachable));
-    undo(&world, &UndoTarget::Pass(pass));
-    settled(&world);
-    assert_eq!(world.forge.get(&made).content.status, Status::Open);
-    let again = undo(&world, &UndoTarget::Pass(pass));
-    assert_eq!((again.done.len(), again.left.len()), (1, 0), "{}", whys(&again));
-    assert_eq!(world.forge.get(&made).content.status, Status::Dropped);
-    settled(&world);
-    assert_eq!(world.tracker.get(&other).content.status, Status::Open);
-}
-
-#[test]
-fn what_is_edited_between_an_undos_look_and_its_write_is_not_overwritten() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
-    let pass = sweep(&world);
-    // It is read when the undo is shown, when it is carried out, and before it is written.
-    lock(&world.forge.shelf).before_read =
-        Some(BeforeRead { read: 3, item: issue.clone(), edit: |item| item.content.title = "Bob's title".to_owned() });
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert!(undone.done.is_empty() && whys(&undone).contains("it changed after"), "{}", whys(&undone));
-    assert_eq!(world.forge.get(&issue).content.title, "Bob's title");
-    settled(&world);
-    assert_eq!(world.tracker.get(&task).content.title, "Bob's title");
-}
-
-#[test]
-fn an_undo_does_not_believe_a_copy_that_lags() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    let before = world.forge.get(&issue);
-    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
-    let pass = sweep(&world);
-    lock(&world.forge.shelf).older.insert(issue.clone(), before);
-    let plan = world.engine.plan_undo(&UndoTarget::Pass(pass)).expect("a plan");
-    assert!(plan.left().any(|left| left.why.contains("could not be read")), "{plan:?}");
-    lock(&world.forge.shelf).older.clear();
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert_eq!((undone.done.len(), world.forge.get(&issue).content.title.as_str()), (1, "Fix login"));
-    settled(&world);
-}
-
-#[test]
-fn a_pair_is_not_let_go_of_nor_counted_so_when_its_item_moved_before_the_write() {
-    let world = world(rules());
-    let task = world.tracker.put(1, titled("Fix login"));
-    let pass = sweep(&world);
-    let issue = world.partner(&task);
-    lock(&world.forge.shelf).before_read =
-        Some(BeforeRead { read: 3, item: issue.clone(), edit: |item| item.content.title = "Bob's title".to_owned() });
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert!(undone.done.is_empty() && whys(&undone).contains("it changed after"), "{}", whys(&undone));
-    assert_eq!((undone.report.counts.noted, status_of(&world, &task)), (0, Some(LinkStatus::Active)));
-    settled(&world);
-    assert_eq!(world.tracker.get(&task).content.title, "Bob's title");
-}
-
-#[test]
-fn an_edit_of_the_partner_that_no_pass_has_seen_is_not_overwritten_by_an_undo() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
-    let pass = sweep(&world);
-    world.tracker.edit(&task, |item| item.content.title = "Fix the login page".to_owned());
-
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert!(whys(&undone).contains("Fix the login page"), "{}", whys(&undone));
-    assert_eq!(world.forge.get(&issue).content.title, "Fix everything");
-    settled(&world);
-    assert_eq!(world.tracker.get(&task).content.title, "Fix the login page");
-    assert_eq!(world.forge.get(&issue).content.title, "Fix the login page");
-}
-
-#[test]
-fn an_edit_of_the_partner_after_the_undo_was_shown_is_not_overwritten_by_it() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    world.tracker.edit(&task, |item| item.content.title = "Fix everything".to_owned());
-    let pass = sweep(&world);
-    world.clock.advance(Duration::from_secs(60));
-    let plan = world.engine.plan_undo(&UndoTarget::Pass(pass)).expect("a plan");
-    world.tracker.edit(&task, |item| item.content.title = "Fix the login page".to_owned());
-
-    let undone = world.engine.undo(&plan, &PassOptions::default()).expect("an undo");
-    assert_eq!(undone.done.len(), 0);
-    settled(&world);
-    assert_eq!(world.tracker.get(&task).content.title, "Fix the login page");
-    assert_eq!(world.forge.get(&issue).content.title, "Fix the login page");
-}
-
-#[test]
-fn what_left_the_project_is_not_written_to_by_an_undo() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    world.forge.edit(&issue, |item| item.content.title = "Fix everything".to_owned());
-    let pass = sweep(&world);
-    world.tracker.edit(&task, |item| item.place = Place::Left);
-
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert!(whys(&undone).contains("left the project"), "{}", whys(&undone));
-    assert_eq!(world.tracker.get(&task).content.title, "Fix everything");
-    settled(&world);
-}
-
-#[test]
-fn a_task_that_a_pass_made_and_somebody_moved_elsewhere_is_not_closed_by_an_undo() {
-    let world = world(Rules { creation: Creation::ForgeToTracker, ..rules() });
-    let issue = world.forge.put(1, titled("Fix login"));
-    let pass = sweep(&world);
-    let task = world.partner(&issue);
-    sweep(&world);
-    world.tracker.edit(&task, |item| item.place = Place::Left);
-
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert!(whys(&undone).contains("left the project"), "{}", whys(&undone));
-    assert_eq!(world.tracker.get(&task).content.status, Status::Open);
-    settled(&world);
-}
-
-#[test]
-fn what_was_written_again_since_is_not_put_back_though_it_shows_the_same() {
-    let world = world(rules());
-    let (task, issue) = pair(&world, titled("Fix login"));
-    let turn = |status: Status| {
-        world.clock.advance(Duration::from_secs(60));
-        world.forge.edit(&issue, |item| item.content.status = status);
-        sweep(&world)
-    };
-    let pass = turn(Status::Done);
-    turn(Status::Open);
-    let last = turn(Status::Done);
-
-    let undone = undo(&world, &UndoTarget::Pass(pass));
-    assert!(whys(&undone).contains(&format!("pass {last}")), "{}", whys(&undone));
-    assert_eq!(world.tracker.get(&task).content.status, Status::Done);
-    // The last one can be undone.
-    let undone = undo(&world, &UndoTarget::Pass(last));
-    assert_eq!((undone.done.len(), undone.left.len()), (1, 0), "{}", whys(&undone));
-    settled(&world);
-    assert_eq!(world.forge.get(&issue).content.status, Status::Open);
 }
 
 #[test]
@@ -586,4 +382,31 @@ fn what_was_closed_for_a_deleted_partner_is_reopened_before_a_pass_has_seen_the_
     assert_eq!(world.forge.get(&issue).content.status, Status::Open);
     settled(&world);
     assert_eq!(world.tracker.get(&task).content.status, Status::Open);
+}
+
+#[test]
+fn texts_and_people_are_put_back_step_by_step_too_and_an_undo_of_them_is_undone() {
+    let world = world(staffed());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    for (body, people) in [("**one**, ~~struck~~", vec![]), ("# two\n\n- a\n- b", vec!["ann"]), ("three", vec!["bob"])]
+    {
+        world.tracker.edit(&task, |item| {
+            item.content.body = body.to_owned();
+            item.content.assignees.known = people.iter().map(ToString::to_string).collect();
+        });
+        sweep(&world);
+    }
+    let shows = || (world.forge.get(&issue).content.body, world.forge.get(&issue).content.assignees.known);
+    let undone = undo(&world, &UndoTarget::Item(issue.clone()));
+    assert_eq!(undone.left.len(), 0, "{}", whys(&undone));
+    assert_eq!(shows(), ("# two\n\n- a\n- b".to_owned(), vec!["ann".to_owned()]));
+    sweep(&world);
+    let again = undo(&world, &UndoTarget::Item(issue.clone()));
+    assert_eq!((shows(), again.left.len()), (("**one**, ~~struck~~".to_owned(), vec![]), 0), "{}", whys(&again));
+    sweep(&world);
+    let forth = undo(&world, &UndoTarget::Pass(again.report.pass));
+    assert_eq!(forth.left.len(), 0, "{}", whys(&forth));
+    assert_eq!(shows(), ("# two\n\n- a\n- b".to_owned(), vec!["ann".to_owned()]));
+    settled(&world);
+    assert_eq!(world.tracker.get(&task).content.assignees.known, ["ann"]);
 }

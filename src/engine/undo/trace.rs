@@ -7,14 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::model::{BySide, Field, ItemKey, LinkId, PassId, Side};
+use super::values::same;
+use crate::model::{BySide, Field, FieldChange, ItemKey, LinkId, PassId, Rules, Side};
+use crate::reconcile::COMPARED;
 use crate::store::Entry;
 
 /// The kinds of entries that stand for a write to an item.
 const WRITES: [&str; 3] = ["update", "retire", "undo"];
-
-/// Fields that have the same value on both sides, and can turn from one to another and back.
-const TURNS: [Field; 3] = [Field::Title, Field::Status, Field::Labels];
 
 /// What one pass wrote to one item: for each field what stood there before and after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +39,8 @@ pub(super) struct Group {
     pub(super) made: Option<Side>,
     /// Whether the pass made a pair of two items that existed.
     pub(super) joined: bool,
+    /// Whether the pass let go of the pair.
+    pub(super) parted: bool,
     /// The side whose item was closed because its partner was deleted.
     pub(super) retired: Option<Side>,
 }
@@ -57,7 +58,8 @@ pub(super) fn undone_pass(entry: &Entry) -> Option<PassId> {
     entry.entry.cause.strip_prefix("undoes pass ")?.parse().ok().map(PassId)
 }
 
-/// Leaves out every write that the entry after it says had no effect. In and out: oldest first.
+/// Leaves out every write that the entry after it says had no effect, or of which some fields had none.
+/// In and out: oldest first.
 pub(in crate::engine) fn effective(entries: Vec<Entry>) -> Vec<Entry> {
     let mut kept: Vec<Option<Entry>> = Vec::with_capacity(entries.len());
     let mut last: BTreeMap<(PassId, ItemKey), usize> = BTreeMap::new();
@@ -66,7 +68,7 @@ pub(in crate::engine) fn effective(entries: Vec<Entry>) -> Vec<Entry> {
         match entry.entry.kind.as_str() {
             "failed" => {
                 if let Some(at) = last.remove(&key) {
-                    kept[at] = None;
+                    kept[at] = kept[at].take().and_then(|write| without(write, &entry.entry.changes));
                 }
             }
             kind if WRITES.contains(&kind) => {
@@ -79,20 +81,28 @@ pub(in crate::engine) fn effective(entries: Vec<Entry>) -> Vec<Entry> {
     kept.into_iter().flatten().collect()
 }
 
+/// A write without the fields that had no effect; without any named, none had.
+fn without(mut write: Entry, failed: &[FieldChange]) -> Option<Entry> {
+    write.entry.changes.retain(|change| failed.iter().all(|failed| failed.field != change.field));
+    (!failed.is_empty() && !write.entry.changes.is_empty()).then_some(write)
+}
+
 /// The fields that had another value since `pass` did what `group` tells, though they may show the same again, and the
-/// latest pass that wrote them. Not of texts and people, whose values differ from side to side.
-/// Entries: of the group's items, effective, oldest first.
-pub(super) fn turned_since(entries: &[Entry], pass: PassId, group: &Group) -> BTreeMap<Field, PassId> {
+/// latest pass that wrote them. Entries: of the group's items, effective, oldest first.
+pub(super) fn turned_since(entries: &[Entry], pass: PassId, group: &Group, rules: &Rules) -> BTreeMap<Field, PassId> {
     let after = entries.iter().rposition(|entry| entry.entry.pass == pass).map_or(entries.len(), |last| last + 1);
     let ours = |entry: &&Entry| {
         WRITES.contains(&entry.entry.kind.as_str()) && (group.link.is_none() || entry.entry.link == group.link)
     };
     let since: Vec<&Entry> = entries[after..].iter().filter(ours).collect();
-    // What was undone does not count, unless that was undone too: the latest is known first.
-    let mut undone = Vec::new();
+    // What was undone of a pass does not count, unless that was undone too: the latest is known first.
+    let mut undone: BTreeSet<(PassId, Field)> = BTreeSet::new();
     for entry in since.iter().rev() {
-        if let Some(target) = undone_pass(entry).filter(|_| !undone.contains(&entry.entry.pass)) {
-            undone.push(target);
+        let Some(target) = undone_pass(entry) else { continue };
+        for change in &entry.entry.changes {
+            if !undone.contains(&(entry.entry.pass, change.field)) {
+                undone.insert((target, change.field));
+            }
         }
     }
     let mut latest = BTreeMap::new();
@@ -100,34 +110,30 @@ pub(super) fn turned_since(entries: &[Entry], pass: PassId, group: &Group) -> BT
     let mut put_back: BTreeMap<Field, &Value> = BTreeMap::new();
     for entry in since {
         let new = &entry.entry;
-        if undone.contains(&new.pass) {
-            continue;
-        }
         let undoes = undone_pass(entry).is_some_and(|target| target >= pass);
-        for change in new.changes.iter().filter(|change| TURNS.contains(&change.field)) {
+        let compared = |change: &&FieldChange| COMPARED.contains(&change.field);
+        for change in new.changes.iter().filter(compared) {
+            if undone.contains(&(new.pass, change.field)) {
+                continue;
+            }
             if undoes {
                 put_back.insert(change.field, &change.after);
                 continue;
             }
             // The next pass carries what was put back to the other half.
-            if put_back.get(&change.field).is_some_and(|value| same(change.field, value, &change.after)) {
+            if put_back.get(&change.field).is_some_and(|value| same(change.field, value, &change.after, rules)) {
                 continue;
             }
             latest.insert(change.field, new.pass);
             let traces = group.traces.iter().filter_map(|(_, trace)| trace.as_ref());
             let wrote = traces.filter_map(|trace| trace.fields.get(&change.field));
-            if wrote.map(|(_, after)| after).any(|after| !same(change.field, after, &change.after)) {
+            if wrote.map(|(_, after)| after).any(|after| !same(change.field, after, &change.after, rules)) {
                 turned.insert(change.field);
             }
         }
     }
     latest.retain(|field, _| turned.contains(field));
     latest
-}
-
-/// Whether two values of the history are the same to both sides: one of them knows one kind of closed only.
-fn same(field: Field, one: &Value, other: &Value) -> bool {
-    one == other || field == Field::Status && [one, other].iter().all(|status| **status != "open")
 }
 
 /// Gathers what one pass did, pair by pair, newest pair first. Entries: of that pass, oldest first.
@@ -138,7 +144,7 @@ pub(super) fn groups(entries: &[Entry], only: Option<&ItemKey>) -> Vec<Group> {
     let mut places: BTreeMap<(Option<LinkId>, Option<ItemKey>), usize> = BTreeMap::new();
     for Entry { entry, .. } in entries {
         let writes = WRITES.contains(&entry.kind.as_str());
-        if !writes && entry.kind != "create" && entry.kind != "link" {
+        if !writes && !["create", "link", "unlink"].contains(&entry.kind.as_str()) {
             continue;
         }
         let place = (entry.link, entry.link.is_none().then(|| entry.item.clone()));
@@ -149,6 +155,7 @@ pub(super) fn groups(entries: &[Entry], only: Option<&ItemKey>) -> Vec<Group> {
                 traces: BySide::default(),
                 made: None,
                 joined: false,
+                parted: false,
                 retired: None,
             });
             groups.len() - 1
@@ -164,10 +171,11 @@ pub(super) fn groups(entries: &[Entry], only: Option<&ItemKey>) -> Vec<Group> {
         match entry.kind.as_str() {
             "create" => group.made = Some(side),
             "link" => group.joined = true,
+            "unlink" => group.parted = true,
             "retire" => group.retired = Some(side),
             _ => {}
         }
-        if entry.kind == "link" {
+        if entry.kind == "link" || entry.kind == "unlink" {
             continue;
         }
         let trace = group.traces[side].get_or_insert_with(|| Trace {
@@ -198,7 +206,7 @@ pub(super) fn groups(entries: &[Entry], only: Option<&ItemKey>) -> Vec<Group> {
         groups.retain(|group| {
             let touched = group.traces.iter().any(|(_, trace)| trace.is_some());
             let names = group.items.iter().any(|(_, item)| item.as_ref() == Some(only));
-            names && (touched || group.joined)
+            names && (touched || group.joined || group.parted)
         });
     }
     groups.reverse();
