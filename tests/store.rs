@@ -543,6 +543,39 @@ on_both! {
         announce(&store, &site, IntentKind::Issue, "asana:1", at(6)).expect("what is retired holds nobody");
     }
 
+    fn of_routes_that_announce_the_same_at_once_one_may(database: &Database) {
+        let store = database.open();
+        let leases = ["app", "back", "site"].map(|name| lease(&store, name));
+        if matches!(database.url, DatabaseUrl::Postgres(_)) {
+            // Long enough between the look and the announcement for all to have looked.
+            database.execute(
+                "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$; \
+                 CREATE TRIGGER dawdle BEFORE INSERT ON intents FOR EACH ROW EXECUTE FUNCTION dawdle()",
+            );
+        }
+        for number in 1..=3_i64 {
+            let item = format!("asana:{number}");
+            let barrier = Barrier::new(leases.len());
+            let announced: Vec<_> = thread::scope(|scope| {
+                let (store, item, barrier) = (&store, item.as_str(), &barrier);
+                let routes: Vec<_> = leases
+                    .iter()
+                    .map(|lease| {
+                        scope.spawn(move || {
+                            barrier.wait();
+                            announce(store, lease, IntentKind::Issue, item, at(number))
+                        })
+                    })
+                    .collect();
+                routes.into_iter().map(|route| route.join().expect("no panic")).collect()
+            });
+            let refused = |one: &&Result<_, StoreError>| matches!(one, Err(StoreError::Claimed { .. }));
+            assert_eq!(announced.iter().filter(|one| one.is_ok()).count(), 1, "{announced:?}");
+            assert_eq!(announced.iter().filter(refused).count(), 2, "{announced:?}");
+        }
+    }
+
     fn what_a_record_makes_due_follows_the_rename_it_brings(database: &Database) {
         let store = database.open();
         let app = lease(&store, "app");

@@ -1,6 +1,8 @@
 //! Intents: what is about to be created on a side, announced before the request leaves.
 
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::Text;
 use diesel::upsert::excluded;
 
 use super::among::{LONGEST, among};
@@ -67,6 +69,7 @@ impl Store {
         self.backend.write(format_args!("route {route}: announcing a creation for {source}"), |conn| {
             leases::fence(conn, lease)?;
             if *kind != IntentKind::Comment {
+                queue(conn, *kind, source)?;
                 unclaimed(conn, route, *kind, source)?;
             }
             let row = IntentInsert {
@@ -111,13 +114,26 @@ impl Store {
     }
 }
 
+/// Waits for whoever announces the same on another route, so that the later one sees what the earlier one wrote. SQLite
+/// has one writer, and needs no more.
+///
+/// Nobody waits in a circle: who waits here holds the row of their own route's lease, and who has this lock takes no
+/// other.
+fn queue(conn: &mut Conn<'_>, kind: IntentKind, source: &ItemKey) -> Result<(), Fault> {
+    if let Conn::Postgres(conn) = conn {
+        let creation = format!("{} {}", kind.as_str(), columns::key(source));
+        sql_query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind::<Text, _>(creation).execute(*conn)?;
+    }
+    Ok(())
+}
+
 /// Refuses a creation for an item that has a partner by now, or for which another route has announced one. Two routes may
 /// share a project or a repository, and a person may have linked it by hand; each has a lease of its own.
+///
+/// The intents first: one that is closed by now was so by the transaction that made the link, which is then seen. The
+/// other way round, both could go unseen.
 fn unclaimed(conn: &mut Conn<'_>, route: &RouteName, kind: IntentKind, source: &ItemKey) -> Result<(), Fault> {
     let claimed = |route: RouteName| Fault::Told(StoreError::Claimed { item: source.clone(), route });
-    if let Some(link) = links::live_link(conn, source)? {
-        return Err(claimed(link.route));
-    }
     let elsewhere: Option<String> = on!(conn, |c| intents::table
         .select(intents::route)
         .filter(intents::source_key.eq(columns::key(source)))
@@ -126,8 +142,11 @@ fn unclaimed(conn: &mut Conn<'_>, route: &RouteName, kind: IntentKind, source: &
         .at_most(1)
         .get_result(c)
         .optional())?;
-    match elsewhere {
-        Some(route) => Err(claimed(columns::parse(format_args!("the route of an intent for {source}"), &route)?)),
+    if let Some(route) = elsewhere {
+        return Err(claimed(columns::parse(format_args!("the route of an intent for {source}"), &route)?));
+    }
+    match links::live_link(conn, source)? {
+        Some(link) => Err(claimed(link.route)),
         None => Ok(()),
     }
 }

@@ -4,11 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use evenkeel::config::{DatabaseUrl, PostgresTls, PostgresUrl, Secret};
-use evenkeel::model::LinkId;
-use evenkeel::store::{NewLink, Record, Store, StoreError};
+use evenkeel::model::{LinkId, LinkStatus};
+use evenkeel::store::{IntentKind, LinkChange, NewLink, Record, Store, StoreError};
 
 use super::support::{Database, postgres};
-use super::{at, entry, everything, lease, pair};
+use super::{announce, at, entry, everything, lease, pair};
 
 /// The error of opening, as a person reads it.
 fn opening(url: &DatabaseUrl) -> String {
@@ -198,6 +198,36 @@ fn a_transaction_that_waits_too_long_is_locked_and_wrote_nothing() {
     assert_eq!(everything(&store), before);
     holder.join().expect("no panic");
     store.record(&lease, &record, at(1)).expect("and now it is free");
+}
+
+#[test]
+fn a_creation_is_not_announced_while_another_route_turns_its_own_into_a_link() {
+    let Some(database) = Database::postgres() else { return };
+    let store = database.open();
+    let (app, site) = (lease(&store, "app"), lease(&store, "site"));
+    let made =
+        store.record(&app, &Record { link: vec![pair(1, 1)], ..Record::default() }, at(0)).expect("linked").links;
+    let retired = LinkChange { status: Some(LinkStatus::Retired), ..LinkChange::default() };
+    store.record(&app, &Record { change: vec![(made[0], retired)], ..Record::default() }, at(1)).expect("recorded");
+    announce(&store, &app, IntentKind::Issue, "asana:1", at(2)).expect("announced");
+    // What the record of the creation does, in one transaction that lets nobody read the intents meanwhile.
+    let linking = {
+        let url = database.url.clone();
+        thread::spawn(move || {
+            postgres::execute(
+                &url,
+                "BEGIN; LOCK TABLE intents IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1.5); \
+                 UPDATE links SET status = 'active'; DELETE FROM intents; COMMIT",
+            );
+        })
+    };
+    let sleeps = "pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND wait_event = 'PgSleep'";
+    while database.number(&format!("(SELECT count(*) FROM {sleeps})")) == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let refused = announce(&store, &site, IntentKind::Issue, "asana:1", at(3));
+    linking.join().expect("no panic");
+    assert!(matches!(refused, Err(StoreError::Claimed { .. })), "{refused:?}");
 }
 
 #[test]
