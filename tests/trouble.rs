@@ -193,6 +193,41 @@ fn an_outage_in_the_middle_of_an_import_ends_the_pass_early_and_parks_nothing() 
 }
 
 #[test]
+fn items_that_the_service_cannot_serve_keep_nobody_else_from_being_in_step() {
+    let station = Station::in_memory(10);
+    let line = Line::new(&station);
+    let works = process(&station, &station.rig.store, &line);
+    let engine = engine(&works);
+    let tasks: Vec<_> = (0..4).map(|number| station.rig.task(&format!("Task {number}"), "words")).collect();
+    engine.pass(&POLL, &PassOptions::default()).expect("a report");
+    station.rig.settles("before");
+    station.rig.clock.advance(Duration::from_secs(600));
+    engine.pass(&POLL, &PassOptions::default()).expect("a report");
+    for task in &tasks {
+        station.rig.sandbox.asana().rename(task, &format!("Edited {task}"));
+    }
+    for task in &tasks[..2] {
+        let when = When::side(Side::Tracker).reads().path(format!("/tasks/{task}"));
+        station.rig.sandbox.faults().chance(1.0, when, Fault::Broken { status: 500, done: false });
+    }
+    for tried in 1..=2 {
+        station.rig.clock.advance(Duration::from_secs(900));
+        let report = engine.pass(&POLL, &PassOptions::default()).expect("a report");
+        assert_ne!(report.ended, Ended::Failed, "{:?}", report.messages);
+        assert_eq!(state(&station.rig.store, Side::Tracker), State::Closed);
+        let due = attempts(&station);
+        assert!(due.len() == 2 && due.values().all(|attempts| *attempts == tried), "pass {tried}: {due:?}");
+    }
+    let issues = station.rig.sandbox.world().issues(&station.rig.repo.name);
+    assert_eq!(issues.iter().filter(|issue| issue.title.starts_with("Edited")).count(), 2);
+
+    station.rig.sandbox.faults().clear();
+    station.rig.clock.advance(Duration::from_secs(3_600));
+    engine.pass(&POLL, &PassOptions::default()).expect("a report");
+    station.rig.settles("after they could be served again");
+}
+
+#[test]
 fn a_revoked_token_is_shown_a_few_times_also_by_those_who_start_later_and_a_person_may_try_at_once() {
     let station = Station::in_memory(5);
     station.rig.task("A task", "words");

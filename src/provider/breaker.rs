@@ -41,9 +41,10 @@ impl Trouble {
 
     /// So many failures of the kind in a row open the breaker.
     ///
-    /// Outage: more than one call tried to its end (4 requests), so that one item that the service cannot serve opens
-    /// nothing. Token: services under strain now and then refuse a good one. Limit: each was followed by the wait the
-    /// service named.
+    /// Outage: more than one call tried to its end (4 requests), and more reads of single items, of which each counts
+    /// once, than the engine lets fail in a row (`READ_FAILURES_MAX`): items that the service cannot serve open nothing
+    /// among others that it can. Token: services under strain now and then refuse a good one. Limit: each was followed
+    /// by the wait the service named.
     const fn in_row_max(self) -> u32 {
         match self {
             Self::Outage => 6,

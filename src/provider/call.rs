@@ -215,6 +215,7 @@ impl Caller {
         let mut waited = Duration::ZERO;
         let mut limited = 0;
         let mut tries = 0;
+        let mut told = false;
         let wait_max = if ask.edits { FRESH_MAX } else { WAIT_MAX };
         let began = Stopwatch::start(&**clock);
         loop {
@@ -242,8 +243,8 @@ impl Caller {
             self.count(ask.method, &answer);
             tries += 1;
             let limit = answer.as_ref().ok().and_then(|response| self.limit(response, limited));
-            self.show(ticket, ask, &answer, limit);
-            let (why, maybe_done, told) = match answer {
+            self.show(ticket, ask, &answer, limit, &mut told);
+            let (why, maybe_done, after) = match answer {
                 Ok(response) => {
                     if let Some(quiet) = limit {
                         pace.hold(&**clock, quiet);
@@ -267,8 +268,8 @@ impl Caller {
                         status if ask.accept.contains(&status) => return Ok(response),
                         // 424 stands in Asana's OpenAPI where every other operation has 429.
                         status @ (500..=599 | 408 | 424) => {
-                            let told = retry_after(&response, self.now());
-                            (format!("status {status} {}", self.message(&response)), true, told)
+                            let after = retry_after(&response, self.now());
+                            (format!("status {status} {}", self.message(&response)), true, after)
                         }
                         _ => return Err(self.refusal(ask, &response)),
                     }
@@ -281,7 +282,7 @@ impl Caller {
                 Err(TransportError::NoAnswer(why)) => (why, true, None),
             };
             let maybe_done = maybe_done && ask.method.writes();
-            let wait = self.backoff(tries).max(told.unwrap_or_default());
+            let wait = self.backoff(tries).max(after.unwrap_or_default());
             if maybe_done || tries >= TRIES || waited.saturating_add(wait) > WAIT_MAX {
                 let why = self.shown(&why);
                 return Err(ProviderError::Unreachable { doing: ask.doing.clone(), why, maybe_done });
@@ -294,12 +295,18 @@ impl Caller {
 
     /// Tells the breaker what an answer shows of the service. What is wrong with one item is not the service's failure,
     /// and neither is our own stop.
+    ///
+    /// A read about one item that reached the service and failed is told once, whatever its tries: the service may be
+    /// unable to serve that item, and two such items among others would keep the whole side from being asked. It may
+    /// also be down: several items in a row, or one listing, show that soon enough. What never left shows nothing of
+    /// the item and is told each time, and so is what a probe met: others wait for that.
     fn show(
         &self,
         ticket: Ticket<'_>,
         ask: &Ask<'_>,
         answer: &Result<Response, TransportError>,
         limit: Option<Duration>,
+        told: &mut bool,
     ) {
         let failed = match (answer, limit) {
             (_, Some(quiet)) => Some((Trouble::Limit, format!("told to wait {} s", quiet.as_secs()))),
@@ -315,6 +322,13 @@ impl Caller {
             (Err(TransportError::TooLarge(_)), None) => None,
             (Err(TransportError::Stopped), None) => return,
         };
+        let of_the_item = ask.about == About::Item
+            && !ask.method.writes()
+            && matches!(failed, Some((Trouble::Outage, _)))
+            && !matches!(answer, Err(TransportError::NotSent(_)));
+        if of_the_item && std::mem::replace(told, true) && !ticket.probes() {
+            return;
+        }
         let chance = lock(&self.chance).f64();
         let shown = failed.as_ref().map_or(Shown::Good, |(trouble, why)| Shown::Failed(*trouble, why));
         ticket.shown(&*self.connection.clock, shown, chance);

@@ -161,6 +161,11 @@ pub struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
+    /// Whether others wait for what it shows of the provider.
+    pub fn probes(&self) -> bool {
+        self.probe
+    }
+
     /// Takes in what the request showed of the provider; `chance` is the jitter of a rest, from 0 to 1.
     pub fn shown(mut self, clock: &dyn Clock, shown: Shown<'_>, chance: f64) {
         self.probe = false;

@@ -328,13 +328,34 @@ fn what_is_wrong_with_one_item_is_not_the_service_s_failure() {
 }
 
 #[test]
-fn one_item_that_the_service_cannot_serve_among_others_opens_nothing() {
-    // Tried four times, then the next item is answered.
-    let script = Script::by(|index, _| if index % 5 < 4 { status(500, "") } else { ok(json!({})) });
-    let (caller, _) = caller(Service::Asana, &script);
-    for call in 0..40 {
-        let answer = caller.send(&read().about_item());
-        assert_eq!(answer.is_ok(), call % 2 == 1, "{answer:?}");
+fn items_that_the_service_cannot_serve_among_others_open_nothing() {
+    // Five of them in a row, each tried four times; then one is answered.
+    for bad in [status(500, ""), no_answer()] {
+        let script = Script::by(move |index, _| if index % 21 < 20 { bad.clone() } else { ok(json!({})) });
+        let (caller, _) = caller(Service::Asana, &script);
+        for call in 0..60 {
+            let answer = caller.send(&read().about_item());
+            assert_eq!(answer.is_ok(), call % 6 == 5, "{answer:?}");
+            assert!(!matches!(answer, Err(ProviderError::Resting { .. })), "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_service_that_is_down_is_noticed_by_reads_of_single_items_too() {
+    // An answer, or none, may be the item's own trouble, so each read counts once; what never left is not.
+    for (bad, requests) in [(status(503, ""), 21), (no_answer(), 21), (not_sent(), 6)] {
+        let script = Script::by(move |_, _| bad.clone());
+        let (caller, clock) = caller(Service::Github, &script);
+        for _ in 0..20 {
+            caller.send(&read().about_item()).expect_err("it is down");
+        }
+        assert_eq!(script.asked().len(), requests);
+        // The one request that tries is such a read: it opens again.
+        clock.advance(Duration::from_secs(30));
+        let error = caller.send(&read().about_item()).expect_err("it is down");
+        assert!(matches!(error, ProviderError::Resting { .. }), "{error}");
+        assert_eq!(script.asked().len(), requests + 1);
     }
 }
 
