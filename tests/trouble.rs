@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use evenkeel::clock::{Clock, VirtualClock};
 use evenkeel::engine::{Ended, Overtaking, PassOptions, Quiet, Wake};
-use evenkeel::model::{Side, Timestamp};
+use evenkeel::model::{ItemKey, Side, Timestamp};
 use evenkeel::provider::breaker::State;
 use evenkeel::provider::http::{Request, Response, Transport, TransportError};
 use evenkeel::sandbox::{Fault, Limits, When};
 use evenkeel::service::Post;
 use evenkeel::service::starts::{REST_MAX, Start};
-use evenkeel::store::{Store, StoreError, Usher};
+use evenkeel::store::{NewDue, Store, StoreError, Usher};
 use evenkeel::trigger::{Bell, Heart, Ring};
 use evenkeel::workshop::Workshop;
 
@@ -225,6 +225,115 @@ fn items_that_the_service_cannot_serve_keep_nobody_else_from_being_in_step() {
     station.rig.clock.advance(Duration::from_secs(3_600));
     engine.pass(&POLL, &PassOptions::default()).expect("a report");
     station.rig.settles("after they could be served again");
+}
+
+/// How many sweeps were made by whom.
+fn sweeps(station: &Station, actor: &str) -> usize {
+    let passes = station.rig.store.passes(None, 1_000).expect("answers");
+    passes.iter().filter(|pass| pass.start.kind == "sweep" && pass.start.actor == actor).count()
+}
+
+#[test]
+fn a_sweep_that_meets_somebody_at_work_is_made_up_for_once() {
+    let station = Station::in_memory(11);
+    let works = process(&station, &station.rig.store, &Line::new(&station));
+    let mut post = post(&works);
+    let store = &station.rig.store;
+    let take = || store.acquire(&Rig::route(), "other", station.rig.clock.now()).expect("answers").expect("it is free");
+
+    let lease = take();
+    post.answer(&[Ring::Sweep]);
+    for _ in 0..2 {
+        assert!(post.patience() <= Duration::from_secs(60), "it looks again soon");
+        station.rig.clock.advance(Duration::from_secs(20));
+        post.answer(&[]);
+    }
+    assert_eq!(sweeps(&station, "service"), 0);
+    store.release(&lease).expect("released");
+    for _ in 0..3 {
+        station.rig.clock.advance(Duration::from_secs(60));
+        post.answer(&[]);
+    }
+    assert_eq!(sweeps(&station, "service"), 1);
+    assert!(post.patience() > Duration::from_secs(600), "nothing is owed any more");
+
+    // Whoever held it has swept itself, as replicas do whose schedules ring at once: that pays for all.
+    let lease = take();
+    post.answer(&[Ring::Sweep]);
+    store.release(&lease).expect("released");
+    assert_eq!(station.rig.pass(&Wake::Sweep).expect("a report").ended, Ended::Settled);
+    post.answer(&[Ring::Retry]);
+    assert_eq!((sweeps(&station, "service"), sweeps(&station, "test")), (1, 1));
+    assert!(post.patience() > Duration::from_secs(600), "nothing is owed any more");
+
+    // A person rings at one process, and waits.
+    let lease = take();
+    post.answer(&[Ring::Forced]);
+    assert_eq!(post.patience(), Duration::from_secs(1));
+    store.release(&lease).expect("released");
+    post.answer(&[]);
+    let passes = store.passes(None, 1).expect("answers");
+    assert_eq!((passes[0].start.kind.as_str(), passes[0].start.cause.as_str()), ("poll", "signal"));
+    assert!(post.patience() > Duration::from_secs(600), "nothing is owed any more");
+}
+
+#[test]
+fn what_was_heard_is_looked_for_again_although_a_poll_met_somebody_at_work_too() {
+    let station = Station::in_memory(12);
+    let task = station.rig.task("A task", "words");
+    station.rig.settles("before");
+    let works = process(&station, &station.rig.store, &Line::new(&station));
+    let mut post = post(&works);
+    let store = &station.rig.store;
+    let now = station.rig.clock.now();
+    let lease = store.acquire(&Rig::route(), "other", now).expect("answers").expect("it is free");
+    let rung = NewDue {
+        item: ItemKey::Task(task),
+        reason: "webhook".to_owned(),
+        not_before: now,
+        attempts: 0,
+        last_error: None,
+        parked: false,
+    };
+    store.ring(&Rig::route(), &[rung], None, now).expect("rung");
+    post.answer(&[Ring::Heard, Ring::Poll]);
+    assert_eq!(post.patience(), Duration::from_secs(1));
+    store.release(&lease).expect("released");
+    station.rig.clock.advance(Duration::from_secs(1));
+    post.answer(&[]);
+    assert!(store.rung(&Rig::route(), station.rig.clock.now(), 9).expect("answers").is_empty());
+}
+
+#[test]
+fn a_sweep_that_meets_a_database_that_failed_is_made_up_for() {
+    /// Fails while it is told to.
+    #[derive(Default)]
+    struct Failing(AtomicBool);
+    impl Usher for Failing {
+        fn admit(&self, doing: &dyn fmt::Display) -> Result<(), StoreError> {
+            let doing = doing.to_string();
+            if self.0.load(Ordering::SeqCst) { Err(StoreError::Locked { doing }) } else { Ok(()) }
+        }
+    }
+    let station = Station::in_memory(13);
+    let failing = Arc::new(Failing::default());
+    let works = process(&station, &station.rig.store.ushered(failing.clone()), &Line::new(&station));
+    // The ring that meets the failure itself, and one that comes in the pause after it.
+    for (first, second) in [(Ring::Sweep, Ring::Poll), (Ring::Poll, Ring::Sweep)] {
+        let before = sweeps(&station, "service");
+        let mut post = post(&works);
+        failing.0.store(true, Ordering::SeqCst);
+        post.answer(&[first]);
+        failing.0.store(false, Ordering::SeqCst);
+        post.answer(&[second]);
+        assert_eq!(sweeps(&station, "service"), before, "the database is left in peace");
+        assert!(post.patience() <= Duration::from_secs(60), "it looks again soon");
+        for _ in 0..2 {
+            station.rig.clock.advance(Duration::from_secs(60));
+            post.answer(&[]);
+        }
+        assert_eq!(sweeps(&station, "service"), before + 1);
+    }
 }
 
 #[test]

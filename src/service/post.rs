@@ -1,6 +1,6 @@
 //! One route's post: the thread that makes its passes whenever its bell rings.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,10 @@ const WAIT: Duration = Duration::from_secs(3_600);
 /// How soon to look again when somebody else holds the lease while deliveries wait.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How soon to look again when a sweep is owed: nobody waits for it, and most often another replica, whose schedule
+/// rang at the same moment, is at work on it for long.
+const LATER: Duration = Duration::from_secs(30);
+
 /// One route's post: what its thread remembers between passes.
 pub struct Post {
     works: Arc<Workshop>,
@@ -47,8 +51,9 @@ pub struct Post {
     held: bool,
     /// A provider is left in peace until then...
     rests: Option<Timestamp>,
-    /// ...and what was rung meanwhile is made up for after it.
-    owed: BTreeSet<Ring>,
+    /// ...and what was rung meanwhile is made up for after it; also the rare rings that met the database's pause or
+    /// somebody else at work. With when each was rung last.
+    owed: BTreeMap<Ring, Timestamp>,
 }
 
 impl Post {
@@ -66,7 +71,7 @@ impl Post {
             pause: None,
             held: false,
             rests: None,
-            owed: BTreeSet::new(),
+            owed: BTreeMap::new(),
         }
     }
 
@@ -74,7 +79,8 @@ impl Post {
     pub fn patience(&self) -> Duration {
         match self.rests {
             Some(until) => since(self.works.clock.now(), until).clamp(AGAIN, WAIT),
-            None if self.held => AGAIN,
+            None if self.held || self.owed.contains_key(&Ring::Forced) => AGAIN,
+            None if !self.owed.is_empty() => LATER,
             None => WAIT,
         }
     }
@@ -84,7 +90,7 @@ impl Post {
         let away = || leave.load(Ordering::SeqCst);
         while !away() && !self.works.stop.raised() {
             let rings = bell.wait(self.patience());
-            if (rings.is_empty() && !self.held) || away() || self.works.stop.raised() {
+            if (rings.is_empty() && !self.held && self.owed.is_empty()) || away() || self.works.stop.raised() {
                 continue;
             }
             let _work = self.heart.help();
@@ -104,6 +110,8 @@ impl Post {
         let heard = self.held || rings.contains(&Ring::Heard);
         let now = self.works.clock.now();
         let forced = rings.contains(&Ring::Forced);
+        let rung: BTreeMap<Ring, Timestamp> =
+            rings.iter().filter(|ring| **ring != Ring::Heard).map(|ring| (*ring, now)).collect();
         // A pause that ends further ahead than it is long was taken by a clock that was set back since.
         if let Some((until, pause)) = self.pause
             && now < until
@@ -111,11 +119,12 @@ impl Post {
             && !forced
         {
             log::debug!("route {}: waiting for the database until {until:.0}", self.route.name);
-            // The next scheduled ring comes by itself; what was heard has none.
+            // What was heard has no next ring.
             self.held = heard;
+            self.owe(rung);
             return;
         }
-        self.owed.extend(rings.iter().filter(|ring| **ring != Ring::Heard));
+        self.owed.extend(rung);
         if self.leaves_in_peace(now) {
             if !forced {
                 self.held = true;
@@ -124,24 +133,59 @@ impl Post {
             self.rests = None;
         }
         self.held = false;
-        let rings: Vec<Ring> = std::mem::take(&mut self.owed).into_iter().collect();
-        // Also without a ring: what another replica took in waits as well, and a long pass would take it along.
-        match self.works.store.rung(&self.route.name, now, 1) {
-            Ok(rung) if rung.is_empty() => {}
-            Ok(_) => self.make(&Wake::Retry, "webhook"),
-            Err(error) => return self.database_failed(&error, now),
+        let owed = std::mem::take(&mut self.owed);
+        if let Err(error) = self.make_up_for(&owed, now) {
+            self.owe(owed);
+            self.database_failed(&error, now);
         }
-        let wake = match self.wake(&rings, now) {
-            Ok(Some(wake)) => wake,
-            Ok(None) => return,
-            Err(error) => return self.database_failed(&error, now),
-        };
+    }
+
+    /// Keeps in mind which of these rings are made up for as soon as can be. The next poll or retry comes by itself and
+    /// soon; the next sweep in a day, and a person rings once.
+    fn owe(&mut self, rings: BTreeMap<Ring, Timestamp>) {
+        for (ring, at) in rings.into_iter().filter(|(ring, _)| matches!(ring, Ring::Sweep | Ring::Forced)) {
+            let owed = self.owed.entry(ring).or_insert(at);
+            *owed = at.max(*owed);
+        }
+    }
+
+    /// Makes the passes that `owed` asks for; those that met somebody else at work are owed again. An error comes
+    /// before the pass: one that began is not made up for.
+    fn make_up_for(&mut self, owed: &BTreeMap<Ring, Timestamp>, now: Timestamp) -> Result<(), StoreError> {
+        // Also without a ring: what another replica took in waits as well, and a long pass would take it along.
+        if !self.works.store.rung(&self.route.name, now, 1)?.is_empty() {
+            // What was heard is visited past the other's pass where it can be, and looked for again where not.
+            self.held |= !self.make(&Wake::Retry, "webhook");
+        }
+        let mut rings: Vec<Ring> = owed.keys().copied().collect();
+        if let Some(at) = owed.get(&Ring::Sweep)
+            && *at < now
+            && self.swept_since(*at, now)?
+        {
+            rings.retain(|ring| *ring != Ring::Sweep);
+        }
+        let Some(wake) = self.wake(&rings, now)? else { return Ok(()) };
+        let forced = rings.contains(&Ring::Forced);
         let cause = match (&wake, forced) {
             (_, true) => "signal",
             (Wake::Retry, _) => "retry",
             _ => "schedule",
         };
-        self.make(&wake, cause);
+        if !self.make(&wake, cause) {
+            // Another replica, or an operator, is at work: that is as good as our own poll or retry.
+            self.owe(owed.iter().filter(|(ring, _)| rings.contains(ring)).map(|(ring, at)| (*ring, *at)).collect());
+        }
+        Ok(())
+    }
+
+    /// Whether a sweep that was rung for at `at` and had to wait is paid by one that another replica has ended since:
+    /// each is rung for it by its own schedule, and one is enough. The note of the last whole sweep tells, so that one
+    /// that failed or was cut short pays nothing, and neither does one by a clock that was ahead. What a person asks
+    /// for is paid by our own pass alone: nobody else was rung.
+    fn swept_since(&self, at: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        let note = self.works.store.note(&self.route.name, "last_sweep")?;
+        let swept = note.and_then(|text| text.parse::<Timestamp>().ok());
+        Ok(swept.is_some_and(|swept| (at..=now).contains(&swept)))
     }
 
     /// Whether a provider is left in peace by its breaker: a pass would end before its first request.
@@ -156,9 +200,9 @@ impl Post {
         self.rests.is_some_and(|until| now < until)
     }
 
-    /// Makes one pass and says how it went.
-    fn make(&mut self, wake: &Wake, cause: &str) {
-        let Some(engine) = self.engine() else { return };
+    /// Makes one pass and says how it went. Answers false when somebody else was at work on the route in its place.
+    fn make(&mut self, wake: &Wake, cause: &str) -> bool {
+        let Some(engine) = self.engine() else { return true };
         let now = self.works.clock.now();
         let heard = Heard::new(self.works.store.clone(), self.route.name.clone(), self.heart.clone());
         let engine = Engine { progress: heard, ..engine };
@@ -187,16 +231,15 @@ impl Post {
                     self.trouble = trouble;
                 }
             }
-            // Another replica, or an operator, is at work: that is as good as our own pass. What was heard is
-            // visited past that pass where it can be, and looked for again where not.
             Err(error @ EngineError::Held { .. }) => {
                 log::debug!("{error}");
-                self.held = cause == "webhook";
+                return false;
             }
             Err(EngineError::Stopped) => {}
             Err(EngineError::Store(error)) => self.database_failed(&error, self.works.clock.now()),
             Err(error @ EngineError::Provider { .. }) => self.say(format!("route {}: {error}", self.route.name)),
         }
+        true
     }
 
     /// What the rings ask to look at; nothing when only a retry was rung and nothing is due.
