@@ -833,6 +833,11 @@ on_both! {
         database.execute("UPDATE history SET seq = 6 WHERE seq = 7");
         database.execute("UPDATE chain SET seq = 5");
         assert_eq!(broken("the end was set back").0, 5);
+        let start = "0".repeat(64);
+        database.execute(&format!("UPDATE chain SET seq = 0, hash = '{start}'; DELETE FROM history WHERE seq <> 2"));
+        assert_eq!(broken("one lies beyond the end").0, 2);
+        database.execute("UPDATE history SET seq = 0");
+        assert_eq!(broken("one lies before the start").0, 0);
     }
 
     fn the_database_itself_keeps_the_history_append_only(database: &Database) {

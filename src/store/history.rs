@@ -215,14 +215,16 @@ impl Store {
             let why = "its hash is not the one that the chain ends with".to_owned();
             return Ok(Verified::Broken { seq: entries, why });
         }
-        let beyond: Option<i64> = self.backend.read(doing, |conn| {
-            let (now, _) = head(conn)?;
-            Ok(on!(conn, |c| history::table
-                .select(history::seq)
-                .filter(history::seq.gt(now).or(history::seq.lt(1)))
-                .at_most(1)
-                .get_result(c)
-                .optional())?)
+        // The places before the end of the chain: what is appended between the two looks only moves the end. The other
+        // way round, it would seem to lie outside.
+        let beyond = self.backend.read(doing, |conn| {
+            let places = || history::table.select(history::seq);
+            let first: Option<i64> =
+                on!(conn, |c| places().order(history::seq.asc()).at_most(1).get_result(c).optional())?;
+            let last: Option<i64> =
+                on!(conn, |c| places().order(history::seq.desc()).at_most(1).get_result(c).optional())?;
+            let (end, _) = head(conn)?;
+            Ok(first.filter(|seq| *seq < 1).or(last.filter(|seq| *seq > end)))
         })?;
         Ok(match beyond {
             Some(seq) => Verified::Broken { seq, why: "it lies outside the chain".to_owned() },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel::config::{DatabaseUrl, PostgresTls, PostgresUrl, Secret};
 use evenkeel::model::{LinkId, LinkStatus};
-use evenkeel::store::{IntentKind, LinkChange, NewLink, Record, Store, StoreError};
+use evenkeel::store::{IntentKind, LinkChange, NewLink, Record, Store, StoreError, Verified};
 
 use super::support::{Database, postgres};
 use super::{announce, at, entry, everything, lease, pair};
@@ -228,6 +228,33 @@ fn a_creation_is_not_announced_while_another_route_turns_its_own_into_a_link() {
     let refused = announce(&store, &site, IntentKind::Issue, "asana:1", at(3));
     linking.join().expect("no panic");
     assert!(matches!(refused, Err(StoreError::Claimed { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_history_that_grows_while_it_is_checked_is_whole() {
+    let Some(database) = Database::postgres() else { return };
+    let store = database.open();
+    // What appends does, in one transaction that lets nobody read the entries meanwhile.
+    let growing = {
+        let url = database.url.clone();
+        thread::spawn(move || {
+            postgres::execute(
+                &url,
+                "BEGIN; LOCK TABLE history IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1.4); \
+                 INSERT INTO history \
+                 (seq, route, at, pass, kind, item, item_key, cause, actor, previous, hash, changes) \
+                 VALUES (1, 'app', 0, 1, 'update', 'asana:1', 'asana:1', '', '', '', '', '[]'); \
+                 UPDATE chain SET seq = 1; COMMIT",
+            );
+        })
+    };
+    let sleeps = "pg_stat_activity WHERE query LIKE '%pg_sleep(1.4)%' AND wait_event = 'PgSleep'";
+    while database.number(&format!("(SELECT count(*) FROM {sleeps})")) == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let verified = store.verify_history().expect("answers");
+    growing.join().expect("no panic");
+    assert!(matches!(verified, Verified::Whole { entries: 0, .. }), "{verified:?}");
 }
 
 #[test]
