@@ -22,7 +22,7 @@ use evenkeel::sandbox::{Fault, TaskSeed, When};
 use evenkeel::server::api::{Api, Code, OPENAPI, WAYS};
 use evenkeel::server::message::{Admission, Answer, Head, Request};
 use evenkeel::server::{Listener, Service};
-use evenkeel::store::{Begun, EntryFilter, NewCall, NewEntry, PassEnd, PassStart, Record};
+use evenkeel::store::{Begun, EntryFilter, NewCall, NewDue, NewEntry, PassEnd, PassStart, Record};
 use evenkeel::trigger::Ring;
 use serde_json::{Value, json};
 
@@ -239,6 +239,50 @@ fn a_provider_that_fails_is_told_and_the_task_is_due_again() {
     let works = bench.present.get();
     let engine = works.engine(&works.config.routes[0]).expect("an engine");
     engine.pass(&Wake::Sweep, &PassOptions::default()).expect("a pass");
+    bench.settled();
+}
+
+#[test]
+fn a_half_that_could_not_be_read_is_no_pair_in_step() {
+    let bench = Bench::new();
+    let (task, issue) = bench.pair("Fix login");
+    let broken = Fault::Broken { status: 502, done: false };
+    let key = [("idempotency-key", "unread")];
+    for (side, fault) in [
+        (Side::Forge, Fault::Hidden),
+        (Side::Forge, Fault::Forbidden),
+        (Side::Forge, broken.clone()),
+        (Side::Tracker, broken),
+    ] {
+        bench.sandbox.faults().chance(1.0, When::side(side).reads(), fault.clone());
+        let answer = bench.post_as("/api/tasks/sync", &sync(&task), &key);
+        assert_eq!((answer.status, answer.code()), (502, "provider_failed"), "{side:?} {fault:?}: {}", answer.json);
+        if fault == Fault::Hidden {
+            let message = answer.message();
+            assert!(message.contains("the issue could not be read") && message.contains("due again"), "{message}");
+        }
+        bench.sandbox.faults().clear();
+        bench.clock.advance(Duration::from_secs(7_200));
+    }
+    // The key was not spent on an answer that nobody could know.
+    let answer = bench.post_as("/api/tasks/sync", &sync(&task), &key);
+    assert_eq!((answer.status, &answer.json["in_step"]), (200, &json!(true)), "{}", answer.json);
+
+    // Both read, and said to be due for a reason of its own until later: nothing is done, and that is not in step.
+    let later = NewDue {
+        item: issue.clone(),
+        reason: "it failed".to_owned(),
+        not_before: bench.clock.now() + Duration::from_secs(3_600),
+        attempts: 1,
+        last_error: Some("it was refused".to_owned()),
+        parked: false,
+    };
+    bench.store.ring(&app(), &[later], None, bench.clock.now()).expect("due");
+    let answer = bench.post("/api/tasks/sync", &sync(&task));
+    assert_eq!((answer.status, &answer.json["in_step"]), (200, &json!(false)), "{}", answer.json);
+    bench.clock.advance(Duration::from_secs(7_200));
+    let answer = bench.post("/api/tasks/sync", &sync(&task));
+    assert_eq!((answer.status, &answer.json["in_step"]), (200, &json!(true)), "{}", answer.json);
     bench.settled();
 }
 

@@ -220,12 +220,22 @@ impl Call<'_> {
             return Err(Fault::new(Code::ProviderFailed, format!("{why}; the task is due again")));
         }
         came_to_its_end(&report)?;
-        self.not_parked(&route.name, &items)?;
-        let link = works.store.link_of(&key)?;
+        let link = works.store.link_of(&key)?.filter(|link| link.route == route.name);
+        if let Some(link) = &link {
+            items = Side::BOTH.map(|side| link.key(side)).into();
+        }
+        let due = self.not_parked(&route.name, &items)?;
         let done: Vec<&crate::reconcile::Repair> = report.plan.repairs.iter().filter(|one| about(one, &key)).collect();
-        let Some(link) = link.filter(|link| link.route == route.name) else {
+        let Some(link) = link else {
             return Err(Fault::new(Code::LeftAlone, alone(&report.plan, &key)));
         };
+        // A half that was not seen is due again. A pair that is not active is left alone for other reasons as well,
+        // such as another partner, and then is not.
+        let unseen = report.plan.skips.iter().find(|skip| items.contains(&skip.item));
+        if let Some(skip) = unseen.filter(|_| link.status == LinkStatus::Active || !due.is_empty()) {
+            let message = format!("{}: {}; the task is due again", skip.item, skip.why);
+            return Err(Fault::new(Code::ProviderFailed, message));
+        }
         if link.status != LinkStatus::Active {
             let message = format!("the pair is {}: nothing is written until both are back in the route", link.status);
             return Err(Fault::new(Code::LeftAlone, message));
@@ -234,7 +244,7 @@ impl Call<'_> {
         let done: Vec<String> = done.into_iter().map(outline).collect();
         let document = json!({
             "task": key, "issue": link.key(Side::Forge), "route": route.name, "queued": false, "pass": report.pass,
-            "in_step": done.is_empty() && link.waiting.is_empty(), "created": made, "done": done,
+            "in_step": done.is_empty() && link.waiting.is_empty() && due.is_empty(), "created": made, "done": done,
             "waiting": link.waiting,
         });
         Ok((200, document))
@@ -377,11 +387,11 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses what waits for a person: a pass leaves it alone.
-    fn not_parked(&self, route: &RouteName, items: &[ItemKey]) -> Result<(), Fault> {
+    /// Refuses what waits for a person: a pass leaves it alone. Answers what of the items is due.
+    fn not_parked(&self, route: &RouteName, items: &[ItemKey]) -> Result<Vec<Due>, Fault> {
         let dues = self.works.store.dues_of(route, items)?;
-        match dues.into_iter().find(|due| due.parked_at.is_some()) {
-            None => Ok(()),
+        match dues.iter().find(|due| due.parked_at.is_some()) {
+            None => Ok(dues),
             Some(due) => {
                 let why = due.last_error.as_ref().unwrap_or(&due.reason);
                 let message =
