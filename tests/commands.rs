@@ -5,13 +5,16 @@
 #[path = "commands/conflicts.rs"]
 mod conflicts;
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use evenkeel::clock::SystemClock;
+use evenkeel::clock::{Clock as _, SystemClock};
+use evenkeel::config::DatabaseUrl;
 use evenkeel::model::{ProjectGid, RepoName, Side, TaskGid};
 use evenkeel::provider::http::Method;
 use evenkeel::sandbox::{Fault, IssueSeed, Sandbox, Served, TaskSeed, When};
+use evenkeel::store::Store;
 use serde_json::Value;
 
 /// A project, a repository, a database file, and the binary pointed at them.
@@ -66,9 +69,10 @@ impl Town {
         self.call(&words)
     }
 
-    fn call(&self, words: &[&str]) -> Answer {
+    fn command(&self, words: &[&str]) -> Command {
         let database = self.folder.path().join("evenkeel.db");
-        let done = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command
             .args(words)
             .env_clear()
             .current_dir(self.folder.path())
@@ -80,9 +84,33 @@ impl Town {
             .env("GITHUB_BASE_URL", &self.served.base_urls.forge)
             .env("DATABASE_URL", format!("sqlite:{}", database.display()))
             .env("USER", "ann")
-            .stdin(Stdio::null())
-            .output()
-            .expect("the binary runs");
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command that has to wait for its route: `meanwhile` is done after what it looked at before.
+    fn overtaken(&self, line: &str, meanwhile: impl FnOnce(&Store)) -> Answer {
+        let store = Store::open(&DatabaseUrl::Sqlite(self.folder.path().join("evenkeel.db"))).expect("a database");
+        let route = "default".parse().expect("a name");
+        let held = store.acquire(&route, "another", SystemClock.now()).expect("a lease").expect("free");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let mut running =
+            self.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut said = BufReader::new(running.stderr.take().expect("piped"));
+        let mut err = String::new();
+        while !err.contains("waiting up to") {
+            assert!(said.read_line(&mut err).expect("text") > 0, "{line} did not wait:\n{err}");
+        }
+        meanwhile(&store);
+        store.release(&held).expect("released");
+        said.read_to_string(&mut err).expect("text");
+        let done = running.wait_with_output().expect("it ends");
+        let out = String::from_utf8(done.stdout).expect("text");
+        Answer { code: done.status.code().expect("it ended by itself"), out, err }
+    }
+
+    fn call(&self, words: &[&str]) -> Answer {
+        let done = self.command(words).output().expect("the binary runs");
         let answer = Answer {
             code: done.status.code().expect("it ended by itself"),
             out: String::from_utf8(done.stdout).expect("text"),

@@ -10,7 +10,7 @@ use super::item::{by_operator, confirmed, route_of, say_who_holds};
 use super::output::{self, DIM, GREEN, YELLOW, paint};
 use super::plan::render::changes;
 use super::{Context, Exit, Failure};
-use crate::engine::{Conflict, Handling, Proposed, Resolve, Resolved};
+use crate::engine::{Conflict, Ended, Handling, Proposed, Resolve, Resolved};
 use crate::model::{Field, ItemKey, Link, Side};
 use crate::reconcile::Take;
 
@@ -162,32 +162,25 @@ fn told(context: &Context, link: &Link, field: Field, resolved: Resolved) -> Res
     if let Some(why) = resolved.left {
         return Err(Failure::new(format!("nothing was written: {why}")));
     }
+    let Resolved { report, sides, .. } = &resolved;
+    // A read that fails, or a stop, may end it between any two steps, and then no side says so.
+    let done = !matches!(report.ended, Ended::Failed | Ended::Stopped)
+        && !sides.iter().any(|(_, side)| matches!(side, Handling::Failed { .. } | Handling::Untried));
     if context.out.json {
-        let Resolved { report, sides, .. } = &resolved;
-        let done = !sides.iter().any(|(_, side)| matches!(side, Handling::Failed { .. } | Handling::Untried));
         context.out.json(&serde_json::json!({ "resolved": done, "field": field, "task": link.key(Side::Tracker),
             "issue": link.key(Side::Forge), "sides": sides, "pass": report.pass, "ended": report.ended,
-            "requests": report.requests }))?;
-        return Ok(resolved.report.ended.into());
+            "messages": report.messages, "requests": report.requests }))?;
+        return Ok(report.ended.into());
     }
-    let mut words = Vec::new();
-    for (side, handling) in resolved.sides.iter() {
-        let service = side.service();
-        words.push(match handling {
-            Handling::Written => format!("{service} was written"),
-            Handling::Already => format!("{service} said so already"),
-            Handling::Untried => format!("{service} was not tried"),
-            Handling::Failed { why } => {
-                let hint = "it still waits if the sides still differ; try it again";
-                return Err(Failure::new(format!("{}: {why}", link.key(side))).hint(hint));
-            }
-        });
+    let words: Vec<String> = sides.iter().map(|(side, handling)| became(side, handling)).collect();
+    if !done {
+        return Err(undone(link, field, &resolved, &words));
     }
     let mut text = String::new();
     let _ = writeln!(text, "{} {}", paint(GREEN, format_args!("the {field} is settled:")), words.join(", "));
     let undo = format!("`evenkeel undo {}` puts back what was replaced", resolved.report.pass);
     output::paragraph(&mut text, DIM, 0, width, &undo);
-    if resolved.report.ended != crate::engine::Ended::Settled {
+    if resolved.report.ended != Ended::Settled {
         output::paragraph(
             &mut text,
             YELLOW,
@@ -198,4 +191,36 @@ fn told(context: &Context, link: &Link, field: Field, resolved: Resolved) -> Res
     }
     context.out.text(&text)?;
     Ok(resolved.report.ended.into())
+}
+
+/// What became of a side, in a few words.
+fn became(side: Side, handling: &Handling) -> String {
+    let service = side.service();
+    match handling {
+        Handling::Written => format!("{service} was written"),
+        Handling::Already => format!("{service} said so already"),
+        Handling::Untried => format!("{service} was not tried"),
+        Handling::Failed { .. } => format!("{service} was not written"),
+    }
+}
+
+/// A settlement that did not come to its end: what was written all the same, and why not the rest.
+fn undone(link: &Link, field: Field, resolved: &Resolved, words: &[String]) -> Failure {
+    let Resolved { report, sides, .. } = resolved;
+    let failed = sides.iter().find_map(|(side, handling)| match handling {
+        Handling::Failed { why } => Some(format!("{}: {why}", link.key(side))),
+        Handling::Written | Handling::Already | Handling::Untried => None,
+    });
+    let said = failed.or_else(|| report.messages.first().cloned());
+    let why = said.unwrap_or_else(|| "it was stopped before its end".to_owned());
+    let hint = if sides.iter().any(|(_, handling)| *handling == Handling::Written) {
+        format!(
+            "the next pass looks at both; if the field still waits then, try it again; `evenkeel undo {}` puts back \
+             what was replaced",
+            report.pass
+        )
+    } else {
+        "it still waits if the sides still differ; try it again".to_owned()
+    };
+    Failure::new(format!("the {field} is not settled ({}): {why}", words.join(", "))).hint(hint)
 }

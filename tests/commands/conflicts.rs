@@ -1,6 +1,7 @@
 //! What waits for a person: listed, shown, settled, over the command line.
 
-use evenkeel::model::TaskGid;
+use evenkeel::model::{Side, TaskGid};
+use evenkeel::sandbox::{Fault, When};
 use evenkeel::text::{join_forge, split_forge};
 use serde_json::{Value, json};
 
@@ -156,6 +157,32 @@ fn who_goes_on_writing_is_not_overwritten_unseen() {
     assert!(refused.err.contains(&format!("--yes --seen {seen}")), "{}", refused.err);
     town.wants(0, &format!("resolve asana:{task} --take tracker --yes --seen {seen}"));
     assert!(town.texts(Some(&task), issue).1.starts_with("It fails on Tuesdays.\n\nSee the log.\n\nAnn saw it."));
+    town.settle();
+}
+
+#[test]
+fn what_could_not_be_read_at_last_is_not_said_to_be_settled() {
+    let (town, task, _) = Town::disagreeing();
+    let writes = town.writes();
+    for json in ["", " --json"] {
+        // Readable when it was shown, not any more when it is to be written.
+        let line = format!("resolve asana:{task} --take tracker --yes{json}");
+        let hidden = When::side(Side::Forge).reads();
+        let answer = town.overtaken(&line, |_| town.sandbox.faults().chance(1.0, hidden, Fault::Hidden));
+        town.sandbox.faults().clear();
+        assert_eq!(answer.code, 2, "{}\n{}", answer.out, answer.err);
+        if json.is_empty() {
+            assert!(!answer.out.contains("is settled"), "{}", answer.out);
+            let said = "the body is not settled (asana was not tried, github was not tried): github: ";
+            assert!(flat(&answer.err).contains(said) && answer.err.contains("404"), "{}", answer.err);
+        } else {
+            let said: Value = serde_json::from_str(&answer.out).expect("JSON");
+            assert_eq!((&said["resolved"], &said["ended"]), (&json!(false), &json!("failed")), "{said:#}");
+            assert!(said["messages"][0].as_str().is_some_and(|why| why.contains("404")), "{said:#}");
+        }
+    }
+    assert_eq!(town.writes(), writes);
+    town.wants(0, &format!("resolve asana:{task} --take tracker --yes"));
     town.settle();
 }
 
