@@ -347,6 +347,9 @@ fn a_parked_item_waits_for_a_person() {
     let id = town.json(1, "parked list")["parked"][0]["id"].as_i64().expect("a number");
     let dropped = town.call(&["parked", "drop", &id.to_string(), "--reason", "a test task"]);
     assert_eq!(dropped.code, 0, "{}", dropped.err);
+    let said = flat(&dropped.out);
+    assert!(said.contains("tried again when it changes, and by the next whole look"), "{said}");
+    assert!(said.contains("evenkeel links remove"), "{said}");
     town.wants(0, "parked list");
     assert!(town.wants(0, "history show").out.contains("a test task"));
     town.settle();

@@ -159,7 +159,7 @@ Examples:
   evenkeel parked list
   evenkeel parked retry 7
   evenkeel parked retry --all
-  evenkeel parked drop 7 --reason \"the task was a test\""))]
+  evenkeel parked drop 7 --reason \"the task is deleted\""))]
     Parked(ParkedArgs),
     /// List the fields that wait for a person, with what both sides say
     #[command(
@@ -530,7 +530,13 @@ pub enum ParkedAction {
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
-    /// Give one up; it is looked at again only when it changes
+    /// Forget one until it changes, or until the next whole look, which tries it again
+    #[command(after_help = "\
+Dropping keeps nothing from being made or written for good. For that:
+  an item without a partner   take it out of the project, or leave it out with a
+                              filter of the route
+  a pair                      evenkeel links remove ITEM
+  one field of all pairs      off in [route.fields]")]
     Drop {
         /// Its number, as `parked list` shows it
         #[arg(value_name = "ID")]

@@ -1,4 +1,4 @@
-//! `parked`: items that wait for a person; look at them, have them tried again, or give them up with a reason.
+//! `parked`: items that wait for a person; look at them, have them tried again, or drop them with a reason.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,6 +9,11 @@ use super::output::{self, BOLD, CYAN, DIM, RED, count, paint};
 use super::{Access, Context, Exit, Failure};
 use crate::model::RouteName;
 use crate::store::Due;
+
+/// What keeps an item from being tried for good, which dropping does not.
+const NEVER: &str = "what must never be made: take it out of the project, or leave it out with a filter of the route; \
+                     what must never be written: `evenkeel links remove ITEM` lets go of the pair, `off` in \
+                     [route.fields] leaves a field alone";
 
 /// Listing looks only.
 pub(super) const fn access(args: &ParkedArgs) -> Access {
@@ -62,7 +67,7 @@ fn list(context: &Context, route: Option<&RouteName>) -> Result<Exit, Failure> {
         }
     }
     let _ = writeln!(text, "\nwhen the cause is mended: evenkeel parked retry ID… (or --all)");
-    let _ = writeln!(text, "to give one up:           evenkeel parked drop ID --reason TEXT");
+    let _ = writeln!(text, "to forget one for now:    evenkeel parked drop ID --reason TEXT");
     let _ = writeln!(text, "to understand one:        evenkeel why ITEM");
     context.out.text(&text)?;
     Ok(exit)
@@ -113,8 +118,12 @@ fn give_up(context: &Context, id: i64, reason: &str) -> Result<Exit, Failure> {
         context.out.json(&serde_json::json!({ "dropped": due, "pass": report.pass, "reason": reason.trim() }))?;
     } else {
         let mut text = String::new();
-        let said = format!("{} dropped; it is looked at again only when it changes", due.item);
+        let said = format!(
+            "{} dropped: it waits for nobody any more; it is tried again when it changes, and by the next whole look",
+            due.item
+        );
         output::paragraph(&mut text, anstyle::Style::new(), 0, context.out.width, &said);
+        output::paragraph(&mut text, DIM, 0, context.out.width, NEVER);
         context.out.text(&text)?;
     }
     Ok(Exit::Settled)

@@ -241,7 +241,8 @@ impl Engine {
         Ok(Parting { report, items })
     }
 
-    /// Drops parked items: they are not visited again until something moves on them.
+    /// Drops parked items: they are not due any more. Nothing else is kept of that, so the next sweep plans for them
+    /// again what their filters, their place and the policy ask for, as does a poll that shows them moved.
     pub fn drop_parked(&self, parked: &[Due], reason: &str, options: &PassOptions) -> Result<Report, EngineError> {
         self.led("drop", options, &mut |watch, report| {
             for due in parked {

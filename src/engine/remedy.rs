@@ -46,9 +46,7 @@ pub const fn advice(error: &ProviderError) -> &'static str {
             "give the token's user the right to this item, or leave it out with a filter of the route; then have it \
              tried again"
         }
-        ProviderError::Refused { .. } => {
-            "change what the service objects to, on either side, and have it tried again; or give it up"
-        }
+        ProviderError::Refused { .. } => "change what the service objects to, on either side, and have it tried again",
         ProviderError::Garbled { .. } => {
             "have it tried again; if it stays so, look at the item in the browser and report it with the log of \
              RUST_LOG=debug"
@@ -63,8 +61,8 @@ pub const fn advice(error: &ProviderError) -> &'static str {
              then have it tried again"
         }
         ProviderError::Gone { .. } => {
-            "it went away each time it was to be written: look whether it is still there, then have it tried again or \
-             give it up"
+            "it went away each time it was to be written: look whether it is still there, then have it tried again, or \
+             drop it"
         }
         ProviderError::Denied { .. } => "see what the token lacks (`evenkeel check`), then have it tried again",
     }
@@ -75,7 +73,7 @@ pub const MOVING: &str = "have it tried again when whoever changes it, a person 
 
 /// The same for one that could not be read.
 pub const UNREAD: &str =
-    "see whether it is still there and whether the token may see it, then have it tried again or give it up";
+    "see whether it is still there and whether the token may see it, then have it tried again, or drop it";
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use crate::clock::Clock as _;
 use crate::engine::tests::{World, task};
 use crate::engine::{Ended, PassOptions, Report, Wake};
 use crate::model::{BySide, Content, Creation, ItemKey, LinkStatus, Place, Rules, Status};
-use crate::store::{EntryFilter, NewDue};
+use crate::store::{Due, EntryFilter, NewDue};
 
 fn world() -> World {
     World::new(Rules { creation: Creation::None, comment_on_link: false, ..Rules::default() })
@@ -123,13 +123,10 @@ fn only_what_is_not_linked_and_was_not_let_go_of_is_proposed() {
     assert!(world.engine.store.link_of(&tasks[1]).expect("the store").is_none(), "proposing links nothing");
 }
 
-#[test]
-fn a_dropped_item_is_in_the_history_with_the_reason_and_what_was_wrong() {
-    let world = world();
-    let one = world.tracker.put(1, Content::default());
+fn park(world: &World, item: &ItemKey) -> Due {
     let now = world.clock.now();
     let due = NewDue {
-        item: one.clone(),
+        item: item.clone(),
         reason: "a new task".to_owned(),
         not_before: now,
         attempts: 3,
@@ -138,12 +135,50 @@ fn a_dropped_item_is_in_the_history_with_the_reason_and_what_was_wrong() {
     };
     world.engine.store.ring(&world.engine.route, &[due], None, now).expect("the store");
     let parked = world.engine.store.parked(None).expect("the store");
-    world.engine.drop_parked(&parked, "a test task", &PassOptions::default()).expect("a pass");
+    parked.into_iter().find(|due| due.item == *item).expect("it is parked")
+}
+
+#[test]
+fn a_dropped_item_is_in_the_history_with_the_reason_and_what_was_wrong() {
+    let world = world();
+    let one = world.tracker.put(1, Content::default());
+    let parked = park(&world, &one);
+    world.engine.drop_parked(&[parked], "a test task", &PassOptions::default()).expect("a pass");
     assert!(world.engine.store.parked(None).expect("the store").is_empty());
     let entries = world.engine.store.history(&EntryFilter::default()).expect("the history");
     let cause = &entries[0].entry.cause;
     assert!(cause.contains("a test task") && cause.contains("422"), "{cause}");
     assert_eq!(world.engine.store.link_ids(&world.engine.route, LinkStatus::Active).expect("the store"), []);
+}
+
+#[test]
+fn what_is_dropped_is_tried_again_by_a_sweep_unless_it_left_or_its_pair_was_let_go_of() {
+    let world = World::new(Rules { comment_on_link: false, ..Rules::default() });
+    let drop_it = |item: &ItemKey| {
+        let parked = park(&world, item);
+        world.engine.drop_parked(&[parked], "a test task", &PassOptions::default()).expect("a pass");
+    };
+    let (stays, leaves) = (world.tracker.put(1, task("Fix login")), world.tracker.put(2, task("A test")));
+    drop_it(&stays);
+    drop_it(&leaves);
+    world.tracker.edit(&leaves, |item| item.place = Place::Left);
+    world.pass(&Wake::Sweep);
+    let partner = world.partner(&stays);
+    assert!(world.engine.store.link_of(&leaves).expect("the store").is_none(), "what left the project gets no partner");
+    world.settles();
+
+    world.tracker.edit(&stays, |item| item.content.title = "Fix the login".to_owned());
+    drop_it(&stays);
+    world.pass(&Wake::Sweep);
+    assert_eq!(world.forge.get(&partner).content.title, "Fix the login");
+
+    let link = world.engine.store.link_of(&stays).expect("the store").expect("a link");
+    world.engine.part(&link, "no", &PassOptions::default()).expect("a pass");
+    world.tracker.edit(&stays, |item| item.content.title = "Fix it".to_owned());
+    drop_it(&stays);
+    world.pass(&Wake::Sweep);
+    assert_eq!(world.forge.get(&partner).content.title, "Fix the login", "the pair was let go of");
+    world.settles();
 }
 
 /// Moves on whenever it is looked at, as real clocks do.
