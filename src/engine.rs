@@ -48,7 +48,7 @@ use hold::Hold;
 pub use edit::{Conflict, Edited, Handling, Overlap, Proposed, Resolve, Resolved};
 pub use explain::{Alone, Explained, FieldState, LastWrite, Next, Pair};
 pub use overtake::Overtaking;
-pub use pairs::{Parting, Proposals};
+pub use pairs::{Dropping, Parting, Proposals};
 pub use remedy::Backoff;
 pub use undo::{Left, Undo, UndoPlan, UndoReport, UndoTarget};
 

@@ -12,18 +12,19 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use evenkeel::clock::Clock as _;
+use evenkeel::clock::{Clock as _, Stop, VirtualClock};
 use evenkeel::engine::{PassOptions, Wake};
-use evenkeel::model::{Field, FieldChange, LinkStatus, PassId, Side};
+use evenkeel::model::{Field, FieldChange, LinkStatus, PassId, Side, Timestamp};
 use evenkeel::sandbox::{Fault, TaskSeed, When};
 use evenkeel::server::api::{Api, Code, OPENAPI, WAYS};
 use evenkeel::server::message::{Admission, Answer, Head, Request};
 use evenkeel::server::{Listener, Service};
 use evenkeel::store::{Begun, EntryFilter, NewCall, NewDue, NewEntry, PassEnd, PassStart, Record};
 use evenkeel::trigger::Ring;
+use evenkeel::workshop::Workshop;
 use serde_json::{Value, json};
 
 use bench::{Bench, CLOSED, LINES, Lines, READ_TOKEN, TOKEN, app, key, sync, why};
@@ -307,6 +308,58 @@ fn a_route_at_work_is_not_disturbed() {
     bench.store.release(&held).expect("released");
     assert_eq!(bench.post(&format!("/api/tasks/{task}/close"), &why()).status, 200);
     bench.settled();
+}
+
+/// A clock at which somebody acts while another waits.
+struct Meanwhile {
+    clock: Arc<VirtualClock>,
+    act: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl evenkeel::clock::Clock for Meanwhile {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn sleep(&self, duration: Duration, stop: &Stop) -> bool {
+        let act = self.act.lock().expect("an act").take();
+        if let Some(act) = act {
+            act();
+        }
+        self.clock.sleep(duration, stop)
+    }
+}
+
+#[test]
+fn what_was_taken_back_while_its_drop_waited_is_not_said_to_be_dropped() {
+    let bench = Bench::new();
+    let item = key(&bench.task("Fix login"));
+    for dropped_too in [false, true] {
+        let parked = bench.park(&item);
+        let held = bench.store.acquire(&app(), "another", bench.clock.now()).expect("a lease").expect("free");
+        let (store, now) = (bench.store.clone(), bench.clock.now());
+        let act = move || {
+            if dropped_too {
+                assert!(store.drop_due(parked).expect("the store"));
+            } else {
+                assert!(store.unpark(parked, now).expect("the store"));
+            }
+            store.release(&held).expect("released");
+        };
+        let clock = Meanwhile { clock: bench.clock.clone(), act: Mutex::new(Some(Box::new(act))) };
+        let mut works = Workshop::new(bench.present.get().config.clone(), bench.store.clone(), "service".to_owned());
+        works.clock = Arc::new(clock);
+        bench.present.replace(Arc::new(works));
+        let answer = bench.post(&format!("/api/parked/{parked}/drop"), &why());
+        assert_eq!((answer.status, answer.code()), (409, "conflict"), "{}", answer.json);
+        assert!(answer.message().contains("not parked any more"), "{}", answer.message());
+        assert_eq!(bench.get("/api/history").json["entries"], json!([]));
+        assert_eq!(bench.store.count_due(&app()).expect("the store"), u64::from(!dropped_too));
+        // For the next turn.
+        for due in bench.store.dues_of(&app(), std::slice::from_ref(&item)).expect("the store") {
+            assert!(bench.store.drop_due(due.id).expect("the store"));
+        }
+    }
 }
 
 #[test]

@@ -345,6 +345,20 @@ fn a_parked_item_waits_for_a_person() {
     town.wants(0, "run --once --full");
     park();
     let id = town.json(1, "parked list")["parked"][0]["id"].as_i64().expect("a number");
+    // Somebody else has it tried again while this one waits for the route.
+    let late = town.overtaken(&format!("parked drop {id} --reason test"), |store| {
+        assert!(store.unpark(id, SystemClock.now()).expect("the store"));
+    });
+    assert_eq!(late.code, 2, "{}", late.out);
+    assert!(late.err.contains("not parked any more: nothing was dropped"), "{}", late.err);
+    let history = town.json(0, "history show").to_string();
+    assert!(!history.contains("\"drop\""), "{history}");
+    town.settle();
+
+    town.sandbox.asana().rename(&task, "Fix the login");
+    town.wants(0, "run --once --full");
+    park();
+    let id = town.json(1, "parked list")["parked"][0]["id"].as_i64().expect("a number");
     let dropped = town.call(&["parked", "drop", &id.to_string(), "--reason", "a test task"]);
     assert_eq!(dropped.code, 0, "{}", dropped.err);
     let said = flat(&dropped.out);

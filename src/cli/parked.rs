@@ -107,15 +107,19 @@ fn give_up(context: &Context, id: i64, reason: &str) -> Result<Exit, Failure> {
     let routes: BTreeMap<&RouteName, _> = context.config.routes.iter().map(|route| (&route.name, route)).collect();
     let Some(route) = routes.get(&due.route) else {
         // Nothing works on a route that is not configured, so nobody needs to be kept off it.
-        context.store.drop_due(id)?;
+        if !context.store.drop_due(id)? {
+            return Err(gone_meanwhile(&due));
+        }
         context.out.line(format_args!("{} dropped (its route {} is not configured)", due.item, due.route))?;
         return Ok(Exit::Settled);
     };
     say_who_holds(context, &due.route)?;
-    let report =
-        context.engine(route)?.drop_parked(std::slice::from_ref(&due), reason.trim(), &by_operator(context))?;
+    let dropping = context.engine(route)?.drop_parked(id, reason.trim(), &by_operator(context))?;
+    let Some(due) = dropping.due else { return Err(gone_meanwhile(&due)) };
     if context.out.json {
-        context.out.json(&serde_json::json!({ "dropped": due, "pass": report.pass, "reason": reason.trim() }))?;
+        context
+            .out
+            .json(&serde_json::json!({ "dropped": due, "pass": dropping.report.pass, "reason": reason.trim() }))?;
     } else {
         let mut text = String::new();
         let said = format!(
@@ -127,4 +131,12 @@ fn give_up(context: &Context, id: i64, reason: &str) -> Result<Exit, Failure> {
         context.out.text(&text)?;
     }
     Ok(Exit::Settled)
+}
+
+/// Somebody was quicker: had it tried again, or dropped it.
+fn gone_meanwhile(due: &Due) -> Failure {
+    let Due { id, item, .. } = due;
+    Failure::new(format!("{id} ({item}) is not parked any more: nothing was dropped")).hint(format!(
+        "somebody had it tried again or dropped it meanwhile; `evenkeel why {item}` says where it stands"
+    ))
 }

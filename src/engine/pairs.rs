@@ -36,6 +36,15 @@ pub struct Parting {
     pub items: Option<BySide<ItemKey>>,
 }
 
+/// What dropping a parked item came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dropping {
+    /// The pass in which it was done.
+    pub report: Report,
+    /// The item as it was parked; `None` when it was not parked any more when the lease was held.
+    pub due: Option<Due>,
+}
+
 impl Engine {
     /// Lists both sides and proposes pairs among what is not linked. Writes nothing.
     ///
@@ -241,27 +250,35 @@ impl Engine {
         Ok(Parting { report, items })
     }
 
-    /// Drops parked items: they are not due any more. Nothing else is kept of that, so the next sweep plans for them
-    /// again what their filters, their place and the policy ask for, as does a poll that shows them moved.
-    pub fn drop_parked(&self, parked: &[Due], reason: &str, options: &PassOptions) -> Result<Report, EngineError> {
-        self.led("drop", options, &mut |watch, report| {
-            for due in parked {
-                let entry = NewEntry {
-                    at: self.clock.now(),
-                    pass: report.pass,
-                    link: None,
-                    kind: "drop".to_owned(),
-                    item: due.item.clone(),
-                    partner: None,
-                    changes: Vec::new(),
-                    cause: format!("{reason} (it was parked: {})", due.last_error.as_ref().unwrap_or(&due.reason)),
-                    actor: self.actor.clone(),
-                };
-                let record = Record { clear_due: vec![due.item.clone()], history: vec![entry], ..Record::default() };
-                self.store.record(watch.lease, &record, self.clock.now())?;
-                report.counts.noted += 1;
-            }
+    /// Drops a parked item, by its row: it is not due any more. Nothing else is kept of that, so the next sweep plans
+    /// for it again what its filters, its place and the policy ask for, as does a poll that shows it moved.
+    ///
+    /// What somebody took back while this waited for the lease is due for a reason, and stays so.
+    pub fn drop_parked(&self, id: i64, reason: &str, options: &PassOptions) -> Result<Dropping, EngineError> {
+        let mut dropped = None;
+        let report = self.led("drop", options, &mut |watch, report| {
+            let parked = self.store.due_row(id)?.filter(|due| due.route == self.route && due.parked_at.is_some());
+            let Some(due) = parked else {
+                report.messages.push(format!("{id} is not parked any more; nothing was dropped"));
+                return Ok(Ended::Settled);
+            };
+            let entry = NewEntry {
+                at: self.clock.now(),
+                pass: report.pass,
+                link: None,
+                kind: "drop".to_owned(),
+                item: due.item.clone(),
+                partner: None,
+                changes: Vec::new(),
+                cause: format!("{reason} (it was parked: {})", due.last_error.as_ref().unwrap_or(&due.reason)),
+                actor: self.actor.clone(),
+            };
+            let record = Record { clear_due: vec![due.item.clone()], history: vec![entry], ..Record::default() };
+            self.store.record(watch.lease, &record, self.clock.now())?;
+            report.counts.noted += 1;
+            dropped = Some(due);
             Ok(Ended::Settled)
-        })
+        })?;
+        Ok(Dropping { report, due: dropped })
     }
 }

@@ -143,7 +143,8 @@ fn a_dropped_item_is_in_the_history_with_the_reason_and_what_was_wrong() {
     let world = world();
     let one = world.tracker.put(1, Content::default());
     let parked = park(&world, &one);
-    world.engine.drop_parked(&[parked], "a test task", &PassOptions::default()).expect("a pass");
+    let dropping = world.engine.drop_parked(parked.id, "a test task", &PassOptions::default()).expect("a pass");
+    assert_eq!(dropping.due, Some(parked));
     assert!(world.engine.store.parked(None).expect("the store").is_empty());
     let entries = world.engine.store.history(&EntryFilter::default()).expect("the history");
     let cause = &entries[0].entry.cause;
@@ -152,11 +153,30 @@ fn a_dropped_item_is_in_the_history_with_the_reason_and_what_was_wrong() {
 }
 
 #[test]
+fn what_was_taken_back_or_dropped_before_the_lease_was_held_is_not_dropped() {
+    let world = world();
+    let one = world.tracker.put(1, Content::default());
+    let store = &world.engine.store;
+    let late = |id: i64| {
+        let dropping = world.engine.drop_parked(id, "a test task", &PassOptions::default()).expect("a pass");
+        assert_eq!((dropping.due, dropping.report.counts.noted), (None, 0));
+        assert!(dropping.report.messages[0].contains("not parked any more"), "{:?}", dropping.report.messages);
+        assert_eq!(store.history(&EntryFilter::default()).expect("the history"), []);
+    };
+    let parked = park(&world, &one);
+    assert!(store.unpark(parked.id, world.clock.now()).expect("the store"));
+    late(parked.id);
+    assert_eq!(store.count_due(&world.engine.route).expect("the store"), 1, "it is due again, as was asked");
+    assert!(store.drop_due(parked.id).expect("the store"));
+    late(parked.id);
+}
+
+#[test]
 fn what_is_dropped_is_tried_again_by_a_sweep_unless_it_left_or_its_pair_was_let_go_of() {
     let world = World::new(Rules { comment_on_link: false, ..Rules::default() });
     let drop_it = |item: &ItemKey| {
         let parked = park(&world, item);
-        world.engine.drop_parked(&[parked], "a test task", &PassOptions::default()).expect("a pass");
+        world.engine.drop_parked(parked.id, "a test task", &PassOptions::default()).expect("a pass");
     };
     let (stays, leaves) = (world.tracker.put(1, task("Fix login")), world.tracker.put(2, task("A test")));
     drop_it(&stays);

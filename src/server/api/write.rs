@@ -350,7 +350,7 @@ impl Call<'_> {
     fn retry(&self, id: i64) -> Outcome {
         let due = self.parked_row(id)?;
         if !self.works.store.unpark(id, self.works.clock.now())? {
-            return Err(Fault::new(Code::Conflict, format!("{id} is not parked any more")));
+            return Err(not_any_more(&due));
         }
         self.ring(&due.route, vec![due.item.clone()])?;
         Ok((200, json!({ "id": id, "route": due.route, "item": due.item, "due": true })))
@@ -362,17 +362,22 @@ impl Call<'_> {
         let pass = match works.config.routes.iter().find(|route| route.name == due.route) {
             // Nothing works on a route that is not configured, so nobody needs to be kept off it.
             None => {
-                works.store.drop_due(id)?;
+                if !works.store.drop_due(id)? {
+                    return Err(not_any_more(&due));
+                }
                 None
             }
             Some(route) => {
                 let witness = Witness::new(works, route, request, due.item.clone());
                 let engine = find::engine(works, route, request, &self.said.actor, witness)?;
                 let began = Instant::now();
-                let report = engine.drop_parked(std::slice::from_ref(&due), &self.said.reason, &self.options())?;
-                log_asked_pass(&report, began.elapsed(), request);
-                came_to_its_end(&report)?;
-                Some(report.pass)
+                let dropping = engine.drop_parked(id, &self.said.reason, &self.options())?;
+                log_asked_pass(&dropping.report, began.elapsed(), request);
+                came_to_its_end(&dropping.report)?;
+                if dropping.due.is_none() {
+                    return Err(not_any_more(&due));
+                }
+                Some(dropping.report.pass)
             }
         };
         Ok((200, json!({ "id": id, "route": due.route, "item": due.item, "dropped": true, "pass": pass })))
@@ -422,6 +427,12 @@ impl Call<'_> {
 /// The cause of a pass that a call asked for.
 fn cause(request: &str, reason: &str) -> String {
     format!("api {request}: {reason}")
+}
+
+/// Somebody was quicker: had it tried again, or dropped it.
+fn not_any_more(due: &Due) -> Fault {
+    let message = format!("{} ({}) is not parked any more: nothing was done to it", due.id, due.item);
+    Fault::new(Code::Conflict, message)
 }
 
 /// Refuses what a provider did not do, and says what was done all the same.
