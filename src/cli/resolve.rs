@@ -174,7 +174,7 @@ fn told(context: &Context, link: &Link, field: Field, resolved: Resolved) -> Res
     }
     let words: Vec<String> = sides.iter().map(|(side, handling)| became(side, handling)).collect();
     if !done {
-        return Err(undone(link, field, &resolved, &words));
+        return Err(not_settled(link, field, &resolved, &words));
     }
     let mut text = String::new();
     let _ = writeln!(text, "{} {}", paint(GREEN, format_args!("the {field} is settled:")), words.join(", "));
@@ -205,7 +205,7 @@ fn became(side: Side, handling: &Handling) -> String {
 }
 
 /// A settlement that did not come to its end: what was written all the same, and why not the rest.
-fn undone(link: &Link, field: Field, resolved: &Resolved, words: &[String]) -> Failure {
+fn not_settled(link: &Link, field: Field, resolved: &Resolved, words: &[String]) -> Failure {
     let Resolved { report, sides, .. } = resolved;
     let failed = sides.iter().find_map(|(side, handling)| match handling {
         Handling::Failed { why } => Some(format!("{}: {why}", link.key(side))),
