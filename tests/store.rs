@@ -418,9 +418,17 @@ on_both! {
         let take = |holder: &str, now| store.acquire(&route("app"), holder, now).expect("the database answers");
         let day = std::time::Duration::from_secs(86_400);
         let first = take("one", at(0) + day).expect("it is free");
-        let second = take("two", at(0)).expect("no lease ends a day ahead");
+        // Its holder may be alive, and its clock set back a moment ago: it has a whole lease to say so.
+        assert_eq!(take("two", at(0)).expect_err("one may be alive").until, at(0) + LEASE);
+        store.renew(&first, at(1)).expect("it is ours");
+        assert_eq!(take("two", at(0) + LEASE).expect_err("one is alive").until, at(1) + LEASE);
+        // Whoever is dead says nothing.
+        store.renew(&first, at(2) + day).expect("it is ours");
+        take("two", at(100)).expect_err("one may be alive");
+        take("two", at(159)).expect_err("one may be alive");
+        let second = take("two", at(100) + LEASE).expect("it ran out");
         assert!(second.token > first.token);
-        assert!(matches!(store.renew(&first, at(1) + day), Err(StoreError::LostLease { .. })));
+        assert!(matches!(store.renew(&first, at(161) + day), Err(StoreError::LostLease { .. })));
         // A clock that is a little ahead is believed.
         store.release(&second).expect("it is ours");
         take("three", at(0) + LEASE * 5).expect("it was released");

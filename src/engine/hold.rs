@@ -4,8 +4,8 @@
 //! between its last look at the lease and its write (by a wait for its turn, a stopped process, a suspended machine)
 //! would write beside the next holder. So the last thing before a write leaves is a look at the clock, and a renewal if
 //! a third of the lease has passed. What remains is a process held up after that look, a write under way for longer
-//! than two thirds of a lease, and a clock set back by more than ten leases while a write is under way, after which the
-//! lease looks like a wrong clock's; there the re-read, the intent and its grace are what protects.
+//! than two thirds of a lease, and a clock set ahead by more than that while one is, so that the lease seems to have
+//! run out; there the re-read, the intent and its grace are what protects.
 
 use std::sync::{Arc, Mutex};
 

@@ -42,11 +42,14 @@ struct LeaseInsert<'a> {
 /// A lease that ends further ahead than this many of ours was given by a clock that was wrong: whoever held it and died
 /// would keep the route from all others for as long as that clock was ahead. Replicas' clocks, and the leases that they
 /// are configured with, must be apart by far less.
+///
+/// Whoever meets it lets it end after one of ours. It is not taken at once: its holder may be alive, its clock set back a
+/// moment ago, and a write of its under way; then it renews it, by its token.
 const BELIEVED: u32 = 10;
 
 impl Store {
-    /// Takes the lease of a route, for as long as [`Store::lease`] says, if it is free, ran out at `now`, ends further
-    /// ahead than can be, or is held by the same `holder`.
+    /// Takes the lease of a route, for as long as [`Store::lease`] says, if it is free, ran out at `now`, or is held by
+    /// the same `holder`. One that ends further ahead than can be ends after [`Store::lease`] from now on.
     ///
     /// Every success gives out a higher token, so that whoever held it before (also an earlier run of the same holder)
     /// can write no more.
@@ -71,19 +74,24 @@ impl Store {
                         leases::token.eq(leases::token + 1),
                         leases::until.eq(excluded(leases::until)),
                     ));
-                let free = leases::until
-                    .le(now_millis)
-                    .or(leases::until.gt(beyond))
-                    .or(leases::holder.eq(excluded(leases::holder)));
+                let free = leases::until.le(now_millis).or(leases::holder.eq(excluded(leases::holder)));
                 methods::FilterDsl::filter(take, free).returning(leases::token).kept().get_result(c).optional()
             })?;
             if let Some(token) = token {
                 return Ok(Ok(Lease { route: route.clone(), holder: holder.clone(), token }));
             }
-            let (holder, until): (String, i64) = on!(conn, |c| leases::table
+            let (holder, mut until): (String, i64) = on!(conn, |c| leases::table
                 .select((leases::holder, leases::until))
                 .filter(leases::route.eq(route.as_str()))
                 .get_result(c))?;
+            if until > beyond {
+                until = row.until;
+                on!(conn, |c| diesel::update(leases::table)
+                    .filter(leases::route.eq(route.as_str()))
+                    .filter(leases::until.gt(beyond))
+                    .set(leases::until.eq(until))
+                    .execute(c))?;
+            }
             Ok(Err(Held { holder, until: columns::moment("the lease", until)? }))
         })
     }

@@ -30,6 +30,8 @@ pub struct Life {
     jumped: AtomicBool,
     /// When that happened while it ran, ms since the epoch: of what was before, a process knows nothing.
     set_at: AtomicI64,
+    /// When it was last set ahead so.
+    sprang_at: AtomicI64,
     /// Uses of the database until it is busy, and how many it is busy for.
     busy_after: AtomicI64,
     busy_for: AtomicI64,
@@ -45,6 +47,7 @@ impl Life {
             skew: AtomicI64::new(skew),
             jumped: AtomicBool::new(skew != 0),
             set_at: AtomicI64::new(i64::MIN),
+            sprang_at: AtomicI64::new(i64::MIN),
             busy_after: AtomicI64::new(0),
             busy_for: AtomicI64::new(0),
         })
@@ -67,15 +70,20 @@ impl Life {
 
     /// Sets its clock.
     pub fn skew(&self, ahead: i64) {
-        if self.skew.swap(ahead, Ordering::Relaxed) != ahead {
+        let before = self.skew.swap(ahead, Ordering::Relaxed);
+        if before != ahead {
+            let now = self.turns.now().as_millisecond();
             self.jumped.store(true, Ordering::Relaxed);
-            self.set_at.store(self.turns.now().as_millisecond(), Ordering::Relaxed);
+            self.set_at.store(now, Ordering::Relaxed);
+            if before < ahead {
+                self.sprang_at.store(now, Ordering::Relaxed);
+            }
         }
     }
 
-    /// When its clock was last set while it ran, ms since the epoch.
-    pub fn set_at(&self) -> i64 {
-        self.set_at.load(Ordering::Relaxed)
+    /// When its clock was last set ahead while it ran, ms since the epoch.
+    pub fn sprang_at(&self) -> i64 {
+        self.sprang_at.load(Ordering::Relaxed)
     }
 
     /// Whether its clock ever jumped: waits are then as long as that made them.

@@ -272,10 +272,10 @@ impl Watch {
         let held = wire.store.lease_holder(route, Timestamp::MIN).expect("a lease");
         let other = held.filter(|held| held.holder != wire.holder);
         // Who stood still between its last look at the lease and this moment cannot know it, nor can who had its clock set
-        // back there: its lease, renewed a moment ago, now lies so far ahead that whoever comes takes it for a wrong clock's.
+        // ahead there: its lease, renewed a moment ago, seems to have run out to whoever comes.
         if let Some(other) = other
             && wire.now().saturating_sub(wire.life.thawed_at()) > 10_000
-            && wire.now().saturating_sub(wire.life.set_at()) > 1_000
+            && wire.now().saturating_sub(wire.life.sprang_at()) > 1_000
         {
             let what = format!("{} writes while {} holds the lease: {request:?}", wire.holder, other.holder);
             self.seen().broken.push(what);
