@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::lag::{LAGS, READS_MAX};
+use super::unmade;
 use super::{Ended, Engine, EngineError, PassOptions, Report, Watch};
 use crate::clock::Stopwatch;
 use crate::model::{
@@ -246,7 +247,7 @@ impl Engine {
                 "failed",
                 format!("{doing}: its turn came too late after it was read, so it was not sent: try it again"),
             ),
-            Err(error) => (if error.maybe_done() { "unanswered" } else { "failed" }, error.to_string()),
+            Err(error) => (unmade::kind(&error, &write.change), error.to_string()),
         };
         // Both stay due: if one half is done, or may be, the next pass brings the other after it.
         let record = Record { history: vec![entry(kind, Vec::new(), &why)], ..Record::default() };

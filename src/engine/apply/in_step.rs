@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Failure, Hands, keys};
 use crate::clock::Stopwatch;
 use crate::engine::lag::{LAGS, READS_MAX};
+use crate::engine::unmade;
 use crate::model::{
     BySide, Content, Field, FieldChange, FieldPolicy, Fingerprint, Item, ItemKey, Link, LinkStatus, Rules, Side,
     Waiting,
@@ -307,7 +308,7 @@ impl Hands<'_, '_> {
         match self.engine.providers[side].update(current, &write.change) {
             Ok(item) => Ok(item),
             Err(error) => {
-                let what = if error.maybe_done() { "unanswered" } else { "failed" };
+                let what = unmade::kind(&error, &write.change);
                 let entry = self.entry(what, &write.item, Some(&pair.link), Vec::new(), &error.to_string());
                 self.record(&Record { history: vec![entry], ..Record::default() })?;
                 Err(Failure::Item(write.item.clone(), error))

@@ -18,6 +18,8 @@ pub(in crate::engine) enum Trouble {
     Late,
     /// Its turn comes late this time.
     LateOnce,
+    /// Labels are written; then the turn of the rest comes late.
+    Halfway,
 }
 
 /// An edit that comes right before a direct read of the item.
@@ -166,7 +168,7 @@ impl Fake {
                 lock(&self.shelf).on_write = trouble;
                 Err(ProviderError::Stale { doing })
             }
-            Some(Trouble::LateOnce) => Err(ProviderError::Stale { doing }),
+            Some(Trouble::LateOnce | Trouble::Halfway) => Err(ProviderError::Stale { doing }),
             Some(Trouble::Refused) => Err(ProviderError::Refused { doing, status: 422, why: "no".into() }),
             Some(Trouble::Denied) => Err(ProviderError::Denied { doing, why: "the token was revoked".into() }),
         }
@@ -299,6 +301,11 @@ impl Write for Fake {
 
     fn update(&self, current: &Item, change: &Change) -> Result<Item, ProviderError> {
         let trouble = lock(&self.shelf).on_write.take();
+        if trouble == Some(Trouble::Halfway)
+            && let Some(labels) = change.labels.clone()
+        {
+            self.edit(&current.key, |item| item.content.labels = labels);
+        }
         if trouble.is_some_and(|trouble| trouble != Trouble::LostAnswer) {
             self.fails(trouble, "update")?;
         }

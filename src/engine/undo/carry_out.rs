@@ -2,12 +2,13 @@
 
 use super::decide::{Left, Undo};
 use super::trace::undoing;
-use super::values::still;
+use super::values::taken;
 use super::{UndoPlan, UndoReport};
 use crate::clock::Stopwatch;
 use crate::engine::lag::READS_MAX;
+use crate::engine::unmade;
 use crate::engine::{Ended, Engine, EngineError, PassOptions, Report, Watch};
-use crate::model::{BySide, Change, Content, Field, FieldChange, Item, ItemKey, LinkStatus, PassId};
+use crate::model::{BySide, Change, Content, Field, FieldChange, Item, ItemKey, LinkStatus, PassId, Place};
 use crate::provider::{ProviderError, Remedy};
 use crate::reconcile::{Sight, Write};
 use crate::store::{LinkChange, NewDue, NewEntry, Record};
@@ -60,6 +61,9 @@ struct Halves {
 impl Engine {
     /// Carries out what was planned, each step only if it still is what was planned. Whatever ends it early: each step
     /// that was shown is among what was done or what was left.
+    ///
+    /// # Errors
+    /// As a pass. When the database fails, or the lease is lost, the history alone tells what was put back before.
     pub fn undo(&self, plan: &UndoPlan, options: &PassOptions) -> Result<UndoReport, EngineError> {
         let left = plan.steps.iter().flat_map(|step| step.left.clone()).filter(|left| !left.already);
         let mut tally = Tally { done: Vec::new(), left: left.collect() };
@@ -198,21 +202,17 @@ impl Engine {
                     Ok(answer) => break answer,
                     Err(error) => error,
                 };
-                let kind = if error.maybe_done() { "unanswered" } else { "failed" };
-                let history = vec![entry(kind, Vec::new(), error.to_string())];
+                let history = vec![entry(unmade::kind(&error, &write.change), Vec::new(), error.to_string())];
                 self.store.record(watch.lease, &Record { history, ..Record::default() }, self.clock.now())?;
-                if !matches!(error, ProviderError::Stale { .. }) || looks == LOOKS_MAX {
+                let untouched = self.untouched(&error, write, &halves, report, made);
+                if !untouched || !matches!(error, ProviderError::Stale { .. }) || looks == LOOKS_MAX {
                     return Ok(PutBack::Failed(write.item.clone(), error));
                 }
                 looks += 1;
                 watch.renew()?;
             };
             // A service may drop what it does not allow without a word.
-            let (taken, dropped): (Vec<FieldChange>, Vec<FieldChange>) = write
-                .fields
-                .iter()
-                .cloned()
-                .partition(|change| still(side, change.field, &change.after, &answer.content, &self.rules));
+            let dropped = self.take_note(write, &answer.content, report, made);
             if !dropped.is_empty() {
                 whole = false;
                 let why = format!(
@@ -227,11 +227,6 @@ impl Engine {
                 }));
                 let history = vec![entry("failed", dropped, why)];
                 self.store.record(watch.lease, &Record { history, ..Record::default() }, self.clock.now())?;
-            }
-            if !taken.is_empty() {
-                log::info!("pass {}: {} put back as before pass {pass}", report.pass, write.item);
-                report.counts.updated += 1;
-                made.writes[side] = Some(only(write, taken));
             }
             halves.shown[side] = Some((answer.content, answer.footer));
         }
@@ -248,6 +243,41 @@ impl Engine {
         made.unlink |= !record.unlink.is_empty();
         report.counts.noted += u64::from(!record.unlink.is_empty());
         Ok(PutBack::Done)
+    }
+
+    /// Takes note of the fields that a write put back, as its item shows; answers those that it did not.
+    fn take_note(&self, write: &Write, shown: &Content, report: &mut Report, made: &mut Undo) -> Vec<FieldChange> {
+        let side = write.item.side();
+        let (put_back, dropped): (Vec<FieldChange>, Vec<FieldChange>) =
+            write.fields.iter().cloned().partition(|change| taken(side, change, shown, &self.rules));
+        if !put_back.is_empty() {
+            log::info!("pass {}: {} put back", report.pass, write.item);
+            report.counts.updated += 1;
+            made.writes[side] = Some(only(write, put_back));
+        }
+        dropped
+    }
+
+    /// Whether a write that did not succeed left its item as it was, as far as can be told; of one that takes several
+    /// requests some may have been made, and what they put back is noted.
+    fn untouched(
+        &self,
+        error: &ProviderError,
+        write: &Write,
+        halves: &Halves,
+        report: &mut Report,
+        made: &mut Undo,
+    ) -> bool {
+        if unmade::kind(error, &write.change) == "failed" {
+            return true;
+        }
+        let Ok(Sight::Shown(item)) = self.sight(&write.item) else { return false };
+        let shown = (item.content, item.footer);
+        let untouched = halves.shown[write.item.side()].as_ref() == Some(&shown);
+        if !untouched {
+            self.take_note(write, &shown.0, report, made);
+        }
+        untouched
     }
 
     /// The item of a write, read just now, if both halves still are what the step was decided from. The other half is
@@ -269,6 +299,9 @@ impl Engine {
                 halves.read = Stopwatch::start(&*self.clock);
                 let shown = match self.sight(partner)? {
                     Sight::Unseen(why) => return Ok(Err(PutBack::Failed(partner.clone(), unread(partner, why)))),
+                    Sight::Shown(item) if item.place == Place::Left => {
+                        return Ok(Err(PutBack::Moved(partner.clone())));
+                    }
                     Sight::Shown(item) => Some((item.content, item.footer)),
                     _ => None,
                 };
@@ -277,7 +310,8 @@ impl Engine {
                 }
             }
             let item = match self.sight(&write.item)? {
-                Sight::Shown(item) => item,
+                Sight::Shown(item) if item.place == Place::Here => item,
+                Sight::Shown(_) | Sight::Moved(_) => return Ok(Err(PutBack::Moved(write.item.clone()))),
                 Sight::Unseen(why) => return Ok(Err(PutBack::Failed(write.item.clone(), unread(&write.item, why)))),
                 _ => {
                     let doing = format!("reading {} before it is written", write.item);

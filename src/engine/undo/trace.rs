@@ -1,7 +1,7 @@
 //! What a pass left on each item, read back from the history. Pure.
 //!
-//! A write stands in the history before it is made; `failed` after it says that it had no effect,
-//! `unanswered` that it perhaps had one, which the item itself then shows.
+//! A write stands in the history before it is made; `failed` after it says that it had no effect (or which of its fields
+//! had none), `unanswered` and `incomplete` that it perhaps had one, which the item itself then shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,7 +107,7 @@ pub(super) fn turned_since(entries: &[Entry], pass: PassId, group: &Group, rules
     }
     let mut latest = BTreeMap::new();
     let mut turned = BTreeSet::new();
-    let mut put_back: BTreeMap<Field, &Value> = BTreeMap::new();
+    let mut put_back: BTreeMap<Field, (Side, &Value)> = BTreeMap::new();
     for entry in since {
         let new = &entry.entry;
         let undoes = undone_pass(entry).is_some_and(|target| target >= pass);
@@ -116,18 +116,19 @@ pub(super) fn turned_since(entries: &[Entry], pass: PassId, group: &Group, rules
             if undone.contains(&(new.pass, change.field)) {
                 continue;
             }
+            let after = (new.item.side(), &change.after);
             if undoes {
-                put_back.insert(change.field, &change.after);
+                put_back.insert(change.field, after);
                 continue;
             }
             // The next pass carries what was put back to the other half.
-            if put_back.get(&change.field).is_some_and(|value| same(change.field, value, &change.after, rules)) {
+            if put_back.get(&change.field).is_some_and(|put_back| same(change.field, *put_back, after, rules)) {
                 continue;
             }
             latest.insert(change.field, new.pass);
-            let traces = group.traces.iter().filter_map(|(_, trace)| trace.as_ref());
-            let wrote = traces.filter_map(|trace| trace.fields.get(&change.field));
-            if wrote.map(|(_, after)| after).any(|after| !same(change.field, after, &change.after, rules)) {
+            let traces = group.traces.iter().filter_map(|(side, trace)| Some((side, trace.as_ref()?)));
+            let mut wrote = traces.filter_map(|(side, trace)| Some((side, &trace.fields.get(&change.field)?.1)));
+            if wrote.any(|wrote| !same(change.field, wrote, after, rules)) {
                 turned.insert(change.field);
             }
         }

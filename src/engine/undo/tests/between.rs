@@ -239,3 +239,41 @@ fn an_edit_of_the_partner_while_an_undo_waits_for_its_turn_is_not_overwritten() 
     settled(&world);
     assert_eq!(world.forge.get(&issue).content.title, "Ann's title");
 }
+
+#[test]
+fn people_beside_somebody_unknown_who_turned_in_between_are_left() {
+    let world = world(staffed());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.forge.edit(&issue, |item| item.content.assignees.unknown = vec!["zed".to_owned()]);
+    sweep(&world);
+    let turn = |name: &str| {
+        world.clock.advance(Duration::from_secs(60));
+        world.tracker.edit(&task, |item| item.content.assignees.known = vec![name.to_owned()]);
+        sweep(&world)
+    };
+    let first = turn("ann");
+    assert_eq!(world.forge.get(&issue).content.assignees.known, ["ann"]);
+    turn("bob");
+    let last = turn("ann");
+    let before = world.forge.get(&issue).content.assignees;
+    let undone = undo(&world, &UndoTarget::Pass(first));
+    assert!(undone.done.is_empty() && whys(&undone).contains(&format!("pass {last}")), "{}", whys(&undone));
+    assert_eq!(world.forge.get(&issue).content.assignees, before);
+    settled(&world);
+}
+
+#[test]
+fn what_leaves_the_project_while_an_undo_waits_for_its_turn_is_not_written_to() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.forge.edit(&issue, |item| item.content.title = "Fix everything".to_owned());
+    let pass = sweep(&world);
+    // It is read when the undo is shown, when it is carried out, before it is written, and again as its turn came late.
+    world.tracker.trouble(Some(Trouble::LateOnce));
+    lock(&world.tracker.shelf).before_read =
+        Some(BeforeRead { read: 4, item: task.clone(), edit: |item| item.place = Place::Left });
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert!(undone.done.is_empty() && whys(&undone).contains("it changed after"), "{}", whys(&undone));
+    assert_eq!(world.tracker.get(&task).content.title, "Fix everything");
+    settled(&world);
+}

@@ -205,3 +205,29 @@ fn what_was_moved_since_is_not_said_to_be_gone() {
     assert!(whys(&undone).contains("moved to github:acme/other#5"), "{}", whys(&undone));
     assert_eq!(status_of(&world, &task), Some(LinkStatus::Active));
 }
+
+#[test]
+fn of_a_write_that_ended_halfway_the_made_part_is_told_and_can_be_undone() {
+    let world = world(rules());
+    let (task, issue) = pair(&world, titled("Fix login"));
+    world.tracker.edit(&task, |item| {
+        item.content.title = "Fix everything".to_owned();
+        item.content.labels = labels(&["urgent"]);
+    });
+    // The pass writes the labels and is late with the title; the second try has the title left.
+    world.forge.trouble(Some(Trouble::Halfway));
+    let pass = sweep(&world);
+    assert_eq!(world.forge.get(&issue).content.title, "Fix everything");
+
+    world.forge.trouble(Some(Trouble::Halfway));
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    let write = undone.done[0].writes.forge.as_ref().expect("the labels were written");
+    assert_eq!(write.fields.iter().map(|change| change.field).collect::<Vec<_>>(), [Field::Labels]);
+    assert!(whys(&undone).contains("late") && undone.left.len() == 1, "{}", whys(&undone));
+    assert_eq!(world.forge.get(&issue).content.labels, labels(&[]));
+    let undone = undo(&world, &UndoTarget::Pass(pass));
+    assert_eq!((undone.done.len(), undone.left.len()), (1, 0), "{}", whys(&undone));
+    settled(&world);
+    assert_eq!(world.tracker.get(&task).content.title, "Fix login");
+    assert_eq!(world.tracker.get(&task).content.labels, labels(&[]));
+}
