@@ -27,6 +27,7 @@ mod remedy;
 mod tests;
 mod undo;
 mod unheard;
+mod unmade;
 mod waking;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -24,7 +24,7 @@ use evenkeel::provider::http::{Request, Response, Transport, TransportError};
 use evenkeel::sandbox::{Fault, Limits, When};
 use evenkeel::service::Post;
 use evenkeel::service::starts::{REST_MAX, Start};
-use evenkeel::store::{NewDue, Store, StoreError, Usher};
+use evenkeel::store::{NewDue, PassEnd, PassStart, Record, Store, StoreError, Usher};
 use evenkeel::trigger::{Bell, Heart, Ring};
 use evenkeel::workshop::Workshop;
 
@@ -266,6 +266,22 @@ fn a_sweep_that_meets_somebody_at_work_is_made_up_for_once() {
     assert_eq!((sweeps(&station, "service"), sweeps(&station, "test")), (1, 1));
     assert!(post.patience() > Duration::from_secs(600), "nothing is owed any more");
 
+    // A sweep that had begun before may have listed already what the ring is about: it pays nothing.
+    let lease = take();
+    let start = PassStart { kind: "sweep".to_owned(), cause: "schedule".to_owned(), actor: "other".to_owned() };
+    let other = store.begin_pass(&Rig::route(), &start, station.rig.clock.now()).expect("begun");
+    station.rig.clock.advance(Duration::from_secs(1));
+    post.answer(&[Ring::Sweep]);
+    station.rig.clock.advance(Duration::from_secs(1));
+    let now = station.rig.clock.now();
+    let notes = vec![("last_sweep".to_owned(), now.to_string())];
+    store.record(&lease, &Record { notes, ..Record::default() }, now).expect("recorded");
+    store.end_pass(other, &PassEnd { outcome: "settled".to_owned(), ..PassEnd::default() }, now).expect("ended");
+    store.release(&lease).expect("released");
+    station.rig.clock.advance(Duration::from_secs(1));
+    post.answer(&[]);
+    assert_eq!(sweeps(&station, "service"), 2);
+
     // A person rings at one process, and waits.
     let lease = take();
     post.answer(&[Ring::Forced]);
@@ -306,28 +322,41 @@ fn what_was_heard_is_looked_for_again_although_a_poll_met_somebody_at_work_too()
 
 #[test]
 fn a_sweep_that_meets_a_database_that_failed_is_made_up_for() {
-    /// Fails while it is told to.
+    /// Fails while it is told to: at all, or only what a database that takes no writes refuses before a pass begins.
     #[derive(Default)]
-    struct Failing(AtomicBool);
+    struct Failing(AtomicBool, AtomicBool);
     impl Usher for Failing {
         fn admit(&self, doing: &dyn fmt::Display) -> Result<(), StoreError> {
             let doing = doing.to_string();
-            if self.0.load(Ordering::SeqCst) { Err(StoreError::Locked { doing }) } else { Ok(()) }
+            let writes = doing.contains("taking the lease") || doing.contains("takes writes");
+            let fails = self.0.load(Ordering::SeqCst) && (writes || !self.1.load(Ordering::SeqCst));
+            if fails { Err(StoreError::Locked { doing }) } else { Ok(()) }
         }
     }
     let station = Station::in_memory(13);
     let failing = Arc::new(Failing::default());
     let works = process(&station, &station.rig.store.ushered(failing.clone()), &Line::new(&station));
     // The ring that meets the failure itself, and one that comes in the pause after it.
-    for (first, second) in [(Ring::Sweep, Ring::Poll), (Ring::Poll, Ring::Sweep)] {
+    for (first, second, reads) in [
+        (Ring::Sweep, Ring::Poll, false),
+        (Ring::Poll, Ring::Sweep, false),
+        (Ring::Sweep, Ring::Poll, true),
+        (Ring::Poll, Ring::Sweep, true),
+    ] {
         let before = sweeps(&station, "service");
         let mut post = post(&works);
+        failing.1.store(reads, Ordering::SeqCst);
         failing.0.store(true, Ordering::SeqCst);
         post.answer(&[first]);
         failing.0.store(false, Ordering::SeqCst);
         post.answer(&[second]);
         assert_eq!(sweeps(&station, "service"), before, "the database is left in peace");
         assert!(post.patience() <= Duration::from_secs(60), "it looks again soon");
+        // It fails once more after the pause.
+        failing.0.store(true, Ordering::SeqCst);
+        station.rig.clock.advance(Duration::from_secs(60));
+        post.answer(&[]);
+        failing.0.store(false, Ordering::SeqCst);
         for _ in 0..2 {
             station.rig.clock.advance(Duration::from_secs(60));
             post.answer(&[]);

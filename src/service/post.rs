@@ -30,6 +30,26 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// rang at the same moment, is at work on it for long.
 const LATER: Duration = Duration::from_secs(30);
 
+/// Passes among which one by somebody else is looked for; among more, one too many is made.
+const PASSES_LOOKED_AT: u32 = 200;
+
+/// Whether what somebody rang for is made up for when it cannot be done now. The next poll or retry comes by itself and
+/// soon; the next sweep in a day, and a person rings once.
+const fn made_up_for(ring: Ring) -> bool {
+    matches!(ring, Ring::Sweep | Ring::Forced)
+}
+
+/// What became of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// It was made, however it ended.
+    Pass,
+    /// Somebody else was at work on the route in its place.
+    Held,
+    /// The database failed before its end.
+    Failed,
+}
+
 /// One route's post: what its thread remembers between passes.
 pub struct Post {
     works: Arc<Workshop>,
@@ -135,15 +155,15 @@ impl Post {
         self.held = false;
         let owed = std::mem::take(&mut self.owed);
         if let Err(error) = self.make_up_for(&owed, now) {
+            self.held |= heard;
             self.owe(owed);
             self.database_failed(&error, now);
         }
     }
 
-    /// Keeps in mind which of these rings are made up for as soon as can be. The next poll or retry comes by itself and
-    /// soon; the next sweep in a day, and a person rings once.
+    /// Keeps in mind which of these rings are made up for as soon as can be.
     fn owe(&mut self, rings: BTreeMap<Ring, Timestamp>) {
-        for (ring, at) in rings.into_iter().filter(|(ring, _)| matches!(ring, Ring::Sweep | Ring::Forced)) {
+        for (ring, at) in rings.into_iter().filter(|(ring, _)| made_up_for(*ring)) {
             let owed = self.owed.entry(ring).or_insert(at);
             *owed = at.max(*owed);
         }
@@ -152,10 +172,14 @@ impl Post {
     /// Makes the passes that `owed` asks for; those that met somebody else at work are owed again. An error comes
     /// before the pass: one that began is not made up for.
     fn make_up_for(&mut self, owed: &BTreeMap<Ring, Timestamp>, now: Timestamp) -> Result<(), StoreError> {
+        if owed.keys().any(|ring| made_up_for(*ring)) {
+            // Reads may be answered where no pass can begin.
+            self.works.store.try_writing()?;
+        }
         // Also without a ring: what another replica took in waits as well, and a long pass would take it along.
         if !self.works.store.rung(&self.route.name, now, 1)?.is_empty() {
             // What was heard is visited past the other's pass where it can be, and looked for again where not.
-            self.held |= !self.make(&Wake::Retry, "webhook");
+            self.held |= self.make(&Wake::Retry, "webhook") != Made::Pass;
         }
         let mut rings: Vec<Ring> = owed.keys().copied().collect();
         if let Some(at) = owed.get(&Ring::Sweep)
@@ -171,21 +195,27 @@ impl Post {
             (Wake::Retry, _) => "retry",
             _ => "schedule",
         };
-        if !self.make(&wake, cause) {
+        if self.make(&wake, cause) == Made::Held {
             // Another replica, or an operator, is at work: that is as good as our own poll or retry.
             self.owe(owed.iter().filter(|(ring, _)| rings.contains(ring)).map(|(ring, at)| (*ring, *at)).collect());
         }
         Ok(())
     }
 
-    /// Whether a sweep that was rung for at `at` and had to wait is paid by one that another replica has ended since:
-    /// each is rung for it by its own schedule, and one is enough. The note of the last whole sweep tells, so that one
-    /// that failed or was cut short pays nothing, and neither does one by a clock that was ahead. What a person asks
-    /// for is paid by our own pass alone: nobody else was rung.
+    /// Whether a sweep that was rung for at `at` and had to wait is paid by one that somebody else has begun and ended
+    /// since: replicas are rung by their schedules at once, and need not sweep one after the other. One that had begun
+    /// before may have listed already what the ring is about. The note of the last whole sweep tells, so that one that
+    /// failed or was cut short pays nothing, and neither does one by a clock that was ahead. What a person asks for is
+    /// paid by our own pass alone: nobody else was rung.
     fn swept_since(&self, at: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
         let note = self.works.store.note(&self.route.name, "last_sweep")?;
         let swept = note.and_then(|text| text.parse::<Timestamp>().ok());
-        Ok(swept.is_some_and(|swept| (at..=now).contains(&swept)))
+        let Some(swept) = swept.filter(|swept| (at..=now).contains(swept)) else { return Ok(false) };
+        let passes = self.works.store.passes(Some(&self.route.name), PASSES_LOOKED_AT)?;
+        Ok(passes.iter().any(|pass| {
+            let until = pass.ended_at.unwrap_or(pass.started_at);
+            pass.start.kind == "sweep" && pass.started_at >= at && (pass.started_at..=until).contains(&swept)
+        }))
     }
 
     /// Whether a provider is left in peace by its breaker: a pass would end before its first request.
@@ -200,9 +230,9 @@ impl Post {
         self.rests.is_some_and(|until| now < until)
     }
 
-    /// Makes one pass and says how it went. Answers false when somebody else was at work on the route in its place.
-    fn make(&mut self, wake: &Wake, cause: &str) -> bool {
-        let Some(engine) = self.engine() else { return true };
+    /// Makes one pass and says how it went.
+    fn make(&mut self, wake: &Wake, cause: &str) -> Made {
+        let Some(engine) = self.engine() else { return Made::Pass };
         let now = self.works.clock.now();
         let heard = Heard::new(self.works.store.clone(), self.route.name.clone(), self.heart.clone());
         let engine = Engine { progress: heard, ..engine };
@@ -233,13 +263,16 @@ impl Post {
             }
             Err(error @ EngineError::Held { .. }) => {
                 log::debug!("{error}");
-                return false;
+                return Made::Held;
             }
             Err(EngineError::Stopped) => {}
-            Err(EngineError::Store(error)) => self.database_failed(&error, self.works.clock.now()),
+            Err(EngineError::Store(error)) => {
+                self.database_failed(&error, self.works.clock.now());
+                return Made::Failed;
+            }
             Err(error @ EngineError::Provider { .. }) => self.say(format!("route {}: {error}", self.route.name)),
         }
-        true
+        Made::Pass
     }
 
     /// What the rings ask to look at; nothing when only a retry was rung and nothing is due.
