@@ -252,13 +252,15 @@ impl Watch {
         }
     }
 
-    /// Whoever was told to wait waits: asked of each process for itself.
+    /// Whoever was told to wait waits: asked of each process for itself. What was on its way already when the answer came
+    /// cannot know it, also when the process stood still there.
     fn minds_the_wait(&self, wire: &Wire, request: &Request, now: i64) {
         let mut seen = self.seen();
         let place = (wire.place, index(side(request)));
         if let Some((asked, quiet)) = seen.quiet.get(&place)
             && *asked == wire.start
             && quiet.contains(&now)
+            && now.saturating_sub(wire.life.thawed_at()) > 500
             && !wire.life.jumped()
         {
             let early = quiet.end - now;
