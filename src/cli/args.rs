@@ -72,8 +72,9 @@ pub enum Command {
             The service polls, sweeps and retries as the configuration says. SIGTERM finishes the repair in hand \
             and ends; SIGHUP reads the configuration again; SIGUSR1 forces a pass.\n\n\
             With --once it makes one pass over every route and ends. That is safe while the service runs on the \
-            same database: it waits for the service's own pass to end, as long as a lease lasts and five seconds more. Ctrl-C finishes the repair \
-            in hand, says what is left and exits with 2; nothing is lost, the next pass takes up the rest.",
+            same database: it waits for the service's own pass to end, as long as a lease lasts and five seconds \
+            more. Ctrl-C finishes the repair in hand, says what is left and exits with 2; nothing is lost, the next \
+            pass takes up the rest.",
         after_help = concat_after("\
 Examples:
   evenkeel run                                   the service
